@@ -1,0 +1,1 @@
+"""What touches the world: the daemon and its network, ledger, storage, learning and control."""

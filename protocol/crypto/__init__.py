@@ -1,0 +1,1 @@
+"""Paillier under a joint key that nobody holds whole, with proofs. See README.md in this folder."""

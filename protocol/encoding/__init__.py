@@ -1,0 +1,1 @@
+"""From floating-point updates to packed plaintexts and stored blobs, and back."""
