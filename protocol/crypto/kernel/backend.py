@@ -1,0 +1,72 @@
+"""Which implementation computes: the IFMA kernel where CPU and installation have it, else GMP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from gmpy2 import mpz
+
+from protocol.crypto.kernel import gmp
+from protocol.crypto.kernel.errors import BackendUnavailable
+
+
+class Backend(Protocol):
+    """The operations both implementations offer, on operands already checked; see `gmp` for each."""
+
+    NAME: str
+
+    def powers(self, bases: Sequence[mpz], exponent: mpz, m: mpz, secret: bool) -> list[mpz]: ...
+    def powers_each(
+        self, bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool
+    ) -> list[mpz]: ...
+    def powers_under(
+        self, bases: Sequence[mpz], exponents: Sequence[mpz], moduli: Sequence[mpz], secret: bool
+    ) -> list[mpz]: ...
+    def multiply(self, xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]: ...
+    def columns(self, rows: Sequence[Sequence[mpz]], m: mpz) -> list[mpz]: ...
+    def product(self, xs: Sequence[mpz], m: mpz) -> mpz: ...
+    def multiexp(self, bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz: ...
+    def build_table(self, base: mpz, bits: int, window: int, m: mpz) -> Any: ...  # noqa: ANN401  the backend's own
+    def table_powers(self, table: Any, exponents: Sequence[mpz], bits: int, m: mpz) -> list[mpz]: ...  # noqa: ANN401
+
+
+_AVAILABLE: dict[str, Backend] = {gmp.NAME: gmp}
+_chosen = next(iter(_AVAILABLE))
+
+
+def available() -> tuple[str, ...]:
+    """Names of the backends this process can use, the fastest first; always ends in "gmp"."""
+    return tuple(_AVAILABLE)
+
+
+def backend() -> str:
+    """The name of the backend in use: "ifma" or "gmp"."""
+    return _chosen
+
+
+def choose(name: str) -> None:
+    """Use backend `name` in this whole process from now on; BackendUnavailable if it cannot run here."""
+    global _chosen
+    if name not in _AVAILABLE:
+        raise BackendUnavailable(
+            f"arithmetic backend {name!r} is not available", remedy=f"choose one of {', '.join(_AVAILABLE)}"
+        )
+    _chosen = name
+
+
+@contextmanager
+def using(name: str) -> Iterator[None]:
+    """Use backend `name` inside the block, in this whole process: for tests and benchmarks."""
+    before = _chosen
+    choose(name)
+    try:
+        yield
+    finally:
+        choose(before)
+
+
+def current() -> Backend:
+    """The backend in use."""
+    return _AVAILABLE[_chosen]

@@ -1,0 +1,132 @@
+"""The portable backend: every operation in GMP, through gmpy2.
+
+It computes the same integers as the IFMA kernel, some five to eight times slower. Operands arrive checked
+(see `operands`). What it promises for secret exponents is less than the kernel does, and is said at each
+function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gmpy2
+from gmpy2 import mpz
+
+NAME = "gmp"
+
+
+def powers_each(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool) -> list[mpz]:
+    """bᵢ^eᵢ mod m for eᵢ ≥ 0; secret exponents through `mpn_sec_powm` (no secret branch or address)."""
+    return [_power(b, e, m, secret) for b, e in zip(bases, exponents, strict=True)]
+
+
+def powers(bases: Sequence[mpz], exponent: mpz, m: mpz, secret: bool) -> list[mpz]:
+    """bᵢ^e mod m for one e ≥ 0; a public exponent runs without the GIL."""
+    if secret:
+        return [_power(b, exponent, m, secret) for b in bases]
+    return list(gmpy2.powmod_base_list(list(bases), exponent, m))
+
+
+def powers_under(
+    bases: Sequence[mpz], exponents: Sequence[mpz], moduli: Sequence[mpz], secret: bool
+) -> list[mpz]:
+    """bᵢ^eᵢ mod mᵢ for eᵢ ≥ 0."""
+    return [_power(b, e, m, secret) for b, e, m in zip(bases, exponents, moduli, strict=True)]
+
+
+def multiply(xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]:
+    """xᵢ·yᵢ mod m."""
+    return [x * y % m for x, y in zip(xs, ys, strict=True)]
+
+
+def columns(rows: Sequence[Sequence[mpz]], m: mpz) -> list[mpz]:
+    """∏ᵣ rows[r][i] mod m for each column i; at least one row."""
+    totals = list(rows[0])
+    for row in rows[1:]:
+        totals = [t * x % m for t, x in zip(totals, row, strict=True)]
+    return totals
+
+
+def product(xs: Sequence[mpz], m: mpz) -> mpz:
+    """∏ xᵢ mod m, 1 for none."""
+    total = mpz(1)
+    for x in xs:
+        total = total * x % m
+    return total
+
+
+def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
+    """∏ bᵢ^eᵢ mod m for public eᵢ ≥ 0, by Pippenger's buckets (SIAM J. Comput. 9, 1980)."""
+    bits = max((e.bit_length() for e in exponents), default=0)
+    window = _bucket_window(len(bases), bits)
+    total = mpz(1)
+    for low in reversed(range(0, bits, window)):
+        total = gmpy2.powmod(total, 1 << window, m) * _bucketed(bases, exponents, low, window, m) % m
+    return total
+
+
+def _bucket_window(count: int, bits: int) -> int:
+    """The window width with the fewest products: each window costs one per base and two per bucket."""
+    return min(range(1, 17), key=lambda w: -(-bits // w) * (count + (2 << w) + w))
+
+
+def _bucketed(bases: Sequence[mpz], exponents: Sequence[mpz], low: int, window: int, m: mpz) -> mpz:
+    """∏ bᵢ^dᵢ where dᵢ is the `window`-bit digit of eᵢ at bit `low`."""
+    mask = (1 << window) - 1
+    buckets: list[mpz | None] = [None] * (mask + 1)
+    for base, exponent in zip(bases, exponents, strict=True):
+        digit = (exponent >> low) & mask
+        if digit:
+            held = buckets[digit]
+            buckets[digit] = base if held is None else held * base % m
+    running, total = mpz(1), mpz(1)
+    for held in reversed(buckets[1:]):
+        if held is not None:
+            running = running * held % m
+        total = total * running % m
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """rows[j][d] = base^(d·2^(j·window)) mod m."""
+
+    rows: list[list[mpz]]
+    window: int
+
+
+def build_table(base: mpz, bits: int, window: int, m: mpz) -> Table:
+    """A radix-2^window table for exponents of up to `bits` bits."""
+    rows = []
+    for _ in range(0, bits, window):
+        row = [mpz(1)]
+        for _ in range((1 << window) - 1):
+            row.append(row[-1] * base % m)
+        rows.append(row)
+        base = row[-1] * base % m
+    return Table(rows, window)
+
+
+def table_powers(table: Table, exponents: Sequence[mpz], bits: int, m: mpz) -> list[mpz]:
+    """base^eᵢ mod m for eᵢ < 2^bits, by one product per digit, a digit of zero included.
+
+    Not constant-access: each digit of the exponent selects the table entry that is read. Someone who can
+    watch this machine's caches while it runs can learn exponents; the IFMA backend reads whole rows.
+    """
+    mask = (1 << table.window) - 1
+    rows = table.rows[: -(-bits // table.window)]
+    results = []
+    for exponent in exponents:
+        total = mpz(1)
+        for j, row in enumerate(rows):
+            total = total * row[(exponent >> (j * table.window)) & mask] % m
+        results.append(total)
+    return results
+
+
+def _power(base: mpz, exponent: mpz, m: mpz, secret: bool) -> mpz:
+    # mpn_sec_powm has no answer for a zero exponent; that an exponent is zero is not hidden.
+    if secret and exponent:
+        return gmpy2.powmod_sec(base, exponent, m)
+    return gmpy2.powmod(base, exponent, m)
