@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from protocol.crypto.integers import MalformedInteger
 from protocol.crypto.profiles import CHALLENGE_BITS
 from protocol.errors import OwnFault
 
@@ -65,10 +66,16 @@ class Transcript:
             self._field(_as_bytes(value))
 
     def absorb_many(self, label: str, values: Iterable[int], width: int) -> None:
-        """Bind a list of non-negative integers below 256^width, all in one length-prefixed field."""
+        """Bind a list of non-negative integers below 256^width, all in one length-prefixed field.
+
+        Raises `MalformedInteger` for an integer that does not fit.
+        """
         self._field(label.encode())
         self._field(width.to_bytes(8, "big"))
-        self._field(b"".join(int(value).to_bytes(width, "big") for value in values))
+        try:
+            self._field(b"".join(int(value).to_bytes(width, "big") for value in values))
+        except OverflowError:
+            raise MalformedInteger(f"one of the {label} does not fit its {width} bytes") from None
 
     def stream(self, label: str, length: int) -> bytes:
         """`length` bytes that depend on everything absorbed so far; the label is absorbed as well."""
