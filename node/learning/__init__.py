@@ -1,0 +1,1 @@
+"""Local training: tasks behind one small interface, run in a worker process of their own."""

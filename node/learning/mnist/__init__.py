@@ -1,0 +1,1 @@
+"""The built-in task: handwritten digits, 28 × 28 pixels, ten classes."""
