@@ -154,7 +154,7 @@ class Party(ABC):
         self.me = me
         self.progress = Progress()
         self._on_progress = on_progress
-        self._steps_running = self._steps()
+        self._running: Steps | None = None
         self._round: Round | None = None
         self._number = -1
         self._own = b""
@@ -191,7 +191,8 @@ class Party(ABC):
         """The first round's messages. Raises `OwnFault` if called twice."""
         if self._number >= 0:
             raise OwnFault("this party has started already")
-        return self._send(next(self._steps_running))
+        self._running = self._steps()
+        return self._send(next(self._running))
 
     def advance(self, received: Mapping[int, Incoming]) -> Outgoing | Finished:
         """The next round's messages, or the key, from the messages of all other members.
@@ -199,7 +200,7 @@ class Party(ABC):
         Raises a `MemberFault` with the author's index. A message that does not have the form of this round
         changes nothing; a false one ends this party, and every later call raises `OwnFault`.
         """
-        if self._round is None:
+        if self._round is None or self._running is None:
             raise OwnFault("this party is not waiting for messages")
         whole = self._open(received, self._round)
         self._heard = b"".join(
@@ -208,7 +209,7 @@ class Party(ABC):
         )
         self._round = None
         try:
-            return self._send(self._steps_running.send(whole))
+            return self._send(self._running.send(whole))
         except StopIteration as stop:
             finished: Finished = stop.value
             return finished

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import gmpy2
 from gmpy2 import mpz
 
+from protocol.crypto.kernel import Modulus
 from protocol.crypto.profiles import SLACK_BITS
 from protocol.crypto.sharing.errors import (
     InconsistentShares,
@@ -121,28 +122,21 @@ def _interpolate(shares: Mapping[int, int], basis: Sequence[int], at: int) -> mp
     return total.numerator
 
 
-def commit(coefficients: Sequence[int], base: mpz, modulus: mpz) -> list[mpz]:
-    """Feldman's commitments base^{aⱼ} mod `modulus` to the coefficients, constant term first."""
-    return [_secret_power(base, coefficient, modulus) for coefficient in coefficients]
+def commit(coefficients: Sequence[int], base: mpz, modulus: Modulus) -> list[mpz]:
+    """Feldman's commitments base^{aⱼ} to the coefficients, constant term first."""
+    return modulus.powers_each([base] * len(coefficients), coefficients, secret=True)
 
 
-def _secret_power(base: mpz, exponent: int, modulus: mpz) -> mpz:
-    if exponent == 0:
-        return mpz(1)
-    power = gmpy2.powmod_sec(base, abs(exponent), modulus)
-    return power if exponent > 0 else gmpy2.invert(power, modulus)
-
-
-def expected(commitments: Sequence[mpz], point: int, modulus: mpz) -> mpz:
-    """base^{f(point)} from the commitments alone: ∏ Aⱼ^{pointʲ}, by Horner in the exponent."""
-    value = commitments[-1]
+def expected(commitments: Sequence[mpz], point: int, modulus: Modulus) -> mpz:
+    """base^{f(point)} from the commitments alone: ∏ Aⱼ^{pointʲ}, by Horner's rule in the exponent."""
+    value = mpz(commitments[-1])
     for commitment in commitments[-2::-1]:
-        value = gmpy2.powmod(value, point, modulus) * commitment % modulus
+        value = gmpy2.powmod(value, point, modulus.value) * commitment % modulus.value
     return value
 
 
-def verify(share: int, point: int, commitments: Sequence[mpz], base: mpz, modulus: mpz) -> None:
+def verify(share: int, point: int, commitments: Sequence[mpz], base: mpz, modulus: Modulus) -> None:
     """Raise `WrongShare` unless `share` is the value at `point` of the committed polynomial."""
     require_points([point])
-    if _secret_power(base, share, modulus) != expected(commitments, point, modulus):
+    if modulus.powers([base], share, secret=True)[0] != expected(commitments, point, modulus):
         raise WrongShare(f"the share for member {point} does not match the dealer's commitments")

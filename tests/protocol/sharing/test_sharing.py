@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from protocol.crypto.kernel import Modulus
 from protocol.crypto.sharing import additive, integer, shamir
 from protocol.crypto.sharing.errors import (
     BadShareIndex,
@@ -115,7 +116,7 @@ def test_wrong_integer_shares_are_noticed(secret, members, data):
 
 @given(st.integers(-(2**60), 2**60), st.integers(2, 6), st.data())
 def test_feldman_commitments_accept_true_shares_and_refuse_others(secret, members, data):
-    modulus = gmpy2.mpz((2**61 - 1) * (2**89 - 1)) ** 2
+    modulus = Modulus((2**61 - 1) ** 2 * (2**89 - 1) ** 2)
     scheme = integer.Scheme(members, data.draw(st.integers(2, members)), 61)
     coefficients = integer.polynomial(secret, scheme)
     commitments = integer.commit(coefficients, gmpy2.mpz(4), modulus)
