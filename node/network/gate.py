@@ -1,0 +1,73 @@
+"""Who may connect: peers of the roster, checked by the identity that the noise handshake proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import structlog
+from libp2p.abc import IRawConnection, ISecureConn
+from libp2p.crypto.x25519 import create_new_key_pair
+from libp2p.peer.id import ID
+from libp2p.security.exceptions import HandshakeFailure
+from libp2p.security.noise.transport import Transport as NoiseTransport
+
+from node.network.identity import Identity
+from node.network.throttle import ThrottledLog
+
+_log: Final = structlog.get_logger()
+
+
+class PeerNotAllowed(HandshakeFailure):
+    """The peer proved an identity that is not admitted."""
+
+
+class PeerGate:
+    """The set of admitted peer ids; empty admits nobody. It may change while the host runs."""
+
+    def __init__(self, allowed: Iterable[ID] = ()) -> None:
+        self._allowed = set(allowed)
+        self._refusals = ThrottledLog(_log)
+
+    def allow(self, peer_id: ID) -> None:
+        self._allowed.add(peer_id)
+
+    def remove(self, peer_id: ID) -> None:
+        """Admit the peer no more; connections that stand are the caller's to close."""
+        self._allowed.discard(peer_id)
+
+    def admits(self, peer_id: ID) -> bool:
+        return peer_id in self._allowed
+
+    def check(self, peer_id: ID, *, direction: str) -> None:
+        """Raise PeerNotAllowed, and log who was refused, unless `peer_id` is admitted."""
+        if not self.admits(peer_id):
+            self._refusals.info(
+                "PeerRefused", peer_id=str(peer_id), direction=direction, why="not in the roster"
+            )
+            raise PeerNotAllowed(f"peer {peer_id} is not in the roster")
+
+
+class GatedNoise(NoiseTransport):
+    """Noise that ends a handshake unless the gate admits the proven peer id.
+
+    libp2p's own ConnectionGate knows IP addresses only, so any stranger with a key would be connected.
+    """
+
+    def __init__(self, identity: Identity, gate: PeerGate) -> None:
+        super().__init__(identity.key_pair, noise_privkey=create_new_key_pair().private_key)
+        self._gate = gate
+
+    async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
+        return await self._admit(await super().secure_inbound(conn), "inbound")
+
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        return await self._admit(await super().secure_outbound(conn, peer_id), "outbound")
+
+    async def _admit(self, connection: ISecureConn, direction: str) -> ISecureConn:
+        try:
+            self._gate.check(connection.get_remote_peer(), direction=direction)
+        except PeerNotAllowed:
+            await connection.close()
+            raise
+        return connection

@@ -1,0 +1,168 @@
+"""One member's message stream while it is up: hello, messages both ways, and a pulse.
+
+Frames are MessagePack arrays behind a u32 length (`streams`). Each side first says hello, then any of:
+
+    [0, message]          a protocol message, at most MAX_MESSAGE bytes
+    [1, digest, size]     a bulk message waits here: fetch it by its SHA-256
+    [2, digest]           a bulk message offered to me could not be fetched
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+from libp2p.abc import INetConn, INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.host.basic_host import BasicHost
+from libp2p.host.ping import ID as PING
+from libp2p.host.ping import PING_LENGTH
+
+from node.network import limits
+from node.network.errors import NotConnected
+from node.network.limits import Timing
+from node.network.streams import STREAM_ERRORS, open_stream, read_exactly, read_frame, reset, write_frame
+from node.network.throttle import TokenBucket
+from protocol.errors import MemberFault, StarlingError
+
+MESSAGES: Final = TProtocol("/starling/messages/1")
+
+MESSAGE: Final = 0
+OFFER: Final = 1
+DECLINE: Final = 2
+
+_HELLO_LIMIT: Final = 4 * limits.KIB  # eight addresses of 256 characters, and some
+_INSTANCE: Final = 16  # bytes of randomness that tell one process from another
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What each side says first: a nonce of its process, and where it listens."""
+
+    instance: bytes
+    addresses: tuple[str, ...]
+
+    @classmethod
+    def fresh(cls, addresses: tuple[str, ...]) -> Hello:
+        return cls(secrets.token_bytes(_INSTANCE), addresses[: limits.MAX_ADDRESSES])
+
+    def frame(self) -> list[Any]:
+        return ["hello", self.instance, list(self.addresses)]
+
+    @classmethod
+    def parse(cls, frame: list[Any]) -> Hello:
+        """Validate a frame; MemberFault if it is no hello."""
+        match frame:
+            case ["hello", bytes(instance), list(addresses)]:
+                fits = len(instance) == _INSTANCE and len(addresses) <= limits.MAX_ADDRESSES
+                if fits and all(
+                    isinstance(a, str) and len(a) <= limits.MAX_ADDRESS_LENGTH for a in addresses
+                ):
+                    return cls(instance, tuple(addresses))
+        raise MemberFault("did not say hello")
+
+
+Handler = Callable[[list[Any]], Awaitable[None]]
+
+
+class Link:
+    """Runs one message stream until it breaks, is replaced, or `end` is called."""
+
+    def __init__(
+        self, member: int, host: BasicHost, connection: INetConn, stream: INetStream, timing: Timing
+    ) -> None:
+        self.member = member
+        self.connection = connection
+        self.since = time.time()
+        self.round_trip: float | None = None
+        self.ended: str | None = None
+        self._host = host
+        self._stream = stream
+        self._timing = timing
+        self._scope = trio.CancelScope()
+        self._outbox, self._to_write = trio.open_memory_channel[list[Any]](limits.OUTBOX)
+        self._messages = TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST)
+        self._bytes = TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST)
+
+    async def say_hello(self, hello: Hello) -> Hello:
+        """Exchange hellos; raises MemberFault or one of STREAM_ERRORS."""
+        with trio.fail_after(self._timing.open_stream):
+            await write_frame(self._stream, hello.frame())
+            return Hello.parse(await read_frame(self._stream, _HELLO_LIMIT))
+
+    async def send(self, frame: list[Any]) -> None:
+        """Queue a frame, waiting for room; NotConnected if the link ends first."""
+        try:
+            await self._outbox.send(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            raise NotConnected(self.member, self.ended or "connection lost") from None
+
+    def end(self, why: str) -> None:
+        """Stop running; the first reason given stays."""
+        self.ended = self.ended or why
+        self._scope.cancel()
+
+    async def run(self, handle: Handler, account: Callable[[int, int], None]) -> str:
+        """Carry messages until the link ends; returns why it did.
+
+        `handle` gets each incoming frame, one at a time: while it waits, nothing more is read, and the
+        peer's writes wait in turn. `account` gets bytes (received, sent).
+        """
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._until_broken, lambda: self._receive(handle, account))
+                    nursery.start_soon(self._until_broken, lambda: self._transmit(account))
+                    nursery.start_soon(self._until_broken, self._feel_pulse)
+            finally:
+                self._outbox.close()
+                self._to_write.close()
+                await reset(self._stream)
+        return self.ended or "cancelled"
+
+    async def _until_broken(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except StarlingError as error:
+            self.end(str(error))
+        except STREAM_ERRORS as error:
+            self.end(f"{type(error).__name__}: {error}"[:200])
+
+    async def _receive(self, handle: Handler, account: Callable[[int, int], None]) -> None:
+        while True:
+            frame = await read_frame(self._stream)
+            size = sum(len(part) for part in frame if isinstance(part, bytes))
+            account(size, 0)
+            await self._messages.take(1)
+            await self._bytes.take(size)
+            await handle(frame)
+
+    async def _transmit(self, account: Callable[[int, int], None]) -> None:
+        async for frame in self._to_write:
+            with trio.fail_after(self._timing.write):
+                account(0, await write_frame(self._stream, frame))
+
+    async def _feel_pulse(self) -> None:
+        """Ping on the link's own connection; a peer that does not answer in time is gone.
+
+        The library's health monitor does this per connection and then dials by itself; here the
+        reconnection loop decides.
+        """
+        stream = await open_stream(self._host, self.connection, PING, self._timing.ping_timeout)
+        try:
+            while True:
+                started, nonce = trio.current_time(), secrets.token_bytes(PING_LENGTH)
+                with trio.move_on_after(self._timing.ping_timeout) as scope:
+                    await stream.write(nonce)
+                    if await read_exactly(stream, PING_LENGTH) != nonce:
+                        raise MemberFault("answered a ping with something else")
+                if scope.cancelled_caught:
+                    self.end(f"silent for {self._timing.ping_timeout:g} s")
+                self.round_trip = trio.current_time() - started
+                await trio.sleep(self._timing.ping_interval)
+        finally:
+            await reset(stream)

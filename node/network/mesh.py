@@ -1,0 +1,310 @@
+"""The network service: a full mesh of the roster's members, with messages, bulk data and blobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+import trio
+from libp2p.abc import INetConn, INetStream, INetwork
+from libp2p.peer.id import ID
+from multiaddr import Multiaddr
+from trio_typing import TaskStatus
+
+from node.network import limits
+from node.network.addresses import PeerAddress, parse_address, parse_peer_id, reachable
+from node.network.bulk import BulkMessages
+from node.network.dialer import Dialer
+from node.network.discovery import Discovery, DiscoverySettings
+from node.network.errors import NotConnected
+from node.network.exchange import BLOBS, BlobSource, Exchange, Progress, Sink
+from node.network.gate import PeerGate
+from node.network.host import build_host, running, swarm_of
+from node.network.identity import Identity
+from node.network.limits import Timing
+from node.network.link import MESSAGE, MESSAGES, Hello, Link
+from node.network.notifee import ConnectionNotifee
+from node.network.peer import Peer, PeerDown, PeerEvent, PeerStatus, PeerUp
+from node.network.streams import STREAM_ERRORS, reset
+from protocol.errors import MemberFault, OperatorFault, OwnFault
+
+_EVENTS: Final = 256  # PeerUp and PeerDown that nobody took; they only repeat what `peers` tells
+
+_log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class Received:
+    """A message, and the roster index of the member whose noise identity sent it."""
+
+    member: int
+    message: bytes
+
+
+async def _no_blobs(member: int, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
+    return None
+
+
+class Mesh:
+    """Connects this node to every other member, 2…32 in all, and keeps it connected.
+
+    Start it with `nursery.start(mesh.run)`. Take from `messages` without pause: while nobody does, members'
+    messages wait on their machines, and after some seconds their links break. `events` tells PeerUp and
+    PeerDown.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        listen: Sequence[str],
+        roster: Mapping[int, PeerAddress],
+        *,
+        blobs: BlobSource = _no_blobs,
+        discovery: DiscoverySettings | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        """`roster` maps roster indices to peers; its entry with our own peer id is passed over.
+
+        `blobs` serves `fetch` requests of members. Raises OperatorFault if the roster names a peer twice.
+        """
+        self._identity = identity
+        self._listen = tuple(listen)
+        self._timing = timing or Timing()
+        self._settings = discovery or DiscoverySettings()
+        self._gate = PeerGate(parse_peer_id(peer.peer_id) for peer in self._settings.bootstrap)
+        self._host = build_host(identity, self._gate, self._timing)
+        self._dialer = Dialer(self._host, self._timing, self._run_link)
+        self._bulk = BulkMessages(self._deliver, self._link_to, blobs, self._timing)
+        self._exchange = Exchange(self._host, self, self._bulk.source, self._timing, self._bulk.confirmed)
+        self._peers: dict[int, Peer] = {}
+        self._by_id: dict[ID, Peer] = {}
+        self._nursery: trio.Nursery | None = None
+        self._hello = Hello.fresh(())
+        # No buffer: a message is either on its way in its peer's stream or with the engine.
+        self._inbox, self.messages = trio.open_memory_channel[Received](0)
+        self._announce, self.events = trio.open_memory_channel[PeerEvent](_EVENTS)
+        for member, address in roster.items():
+            if address.peer_id != identity.peer_id:
+                self.allow(member, address)
+
+    async def run(self, *, task_status: TaskStatus[tuple[Multiaddr, ...]] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen, connect and serve until cancelled; reports the addresses it listens on.
+
+        Raises OperatorFault if it cannot listen.
+        """
+        swarm_of(self._host).register_notifee(ConnectionNotifee(self._connection_changed))
+        async with self._inbox, self._announce, running(self._host, self._listen, self._timing) as addresses:
+            self._hello = Hello.fresh(tuple(str(address) for address in addresses))
+            self._host.set_stream_handler(MESSAGES, self._accept_link)
+            self._host.set_stream_handler(BLOBS, self._exchange.serve)
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for peer in self._peers.values():
+                    nursery.start_soon(self._dialer.maintain, peer)
+                discovery = Discovery(
+                    self._host, self._dialer, self._settings, self._wanted, self._discovered, self._timing
+                )
+                nursery.start_soon(discovery.run)
+                _log.info("NetworkListening", peer_id=self._identity.peer_id, addresses=self._hello.addresses)
+                task_status.started(addresses)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    self._nursery = None
+
+    async def send(self, member: int, message: bytes) -> None:
+        """Send a message of at most MAX_MESSAGE bytes; waits for room in the member's queue.
+
+        Delivered at most once, in order, while the link lasts. Raises NotConnected, or OwnFault if the
+        message is empty or too large.
+        """
+        if not 0 < len(message) <= limits.MAX_MESSAGE:
+            raise OwnFault(
+                f"a message of {len(message)} bytes; 1 to {limits.MAX_MESSAGE} are allowed",
+                remedy="use send_bulk",
+            )
+        link = self._link_to(member)
+        if link is None:
+            raise NotConnected(member)
+        await link.send([MESSAGE, message])
+
+    async def send_bulk(self, member: int, payload: bytes) -> None:
+        """Send up to MAX_BULK bytes for the member's `messages`; returns when it has them, whole and checked.
+
+        Not ordered with other messages. Raises NotConnected, TransferFailed, or OwnFault.
+        """
+        self._peer(member)
+        await self._bulk.send(member, payload)
+
+    async def fetch(
+        self, member: int, digest: bytes, size: int, sink: Sink, progress: Progress = lambda moved: None
+    ) -> None:
+        """Stream the blob with this SHA-256 and exact size from the member's BlobSource into `sink`.
+
+        See `Exchange.fetch` for its errors.
+        """
+        self._peer(member)
+        await self._exchange.fetch(member, digest, size, sink, progress)
+
+    def peers(self) -> tuple[PeerStatus, ...]:
+        """Where each other member stands, by roster index."""
+        return tuple(self._peers[member].status() for member in sorted(self._peers))
+
+    def allow(self, member: int, address: PeerAddress) -> None:
+        """Admit a member and keep a connection to it; takes effect at once.
+
+        Raises OperatorFault if the index or the peer id is taken, or the mesh is full.
+        """
+        peer = Peer.of(member, address)
+        if member in self._peers or peer.peer_id in self._by_id or address.peer_id == self._identity.peer_id:
+            raise OperatorFault(
+                f"member {member} or peer {address.peer_id} is in the roster twice",
+                remedy="give every member its own index and its own identity",
+            )
+        if len(self._peers) >= limits.MAX_MEMBERS - 1:
+            raise OperatorFault("the roster is too large", remedy=f"at most {limits.MAX_MEMBERS} members")
+        self._peers[member] = self._by_id[peer.peer_id] = peer
+        self._gate.allow(peer.peer_id)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._dialer.maintain, peer)
+
+    async def remove(self, member: int) -> None:
+        """Admit a member no more and close its connections."""
+        peer = self._peer(member)
+        del self._peers[member], self._by_id[peer.peer_id]
+        self._gate.remove(peer.peer_id)
+        peer.scope.cancel()
+        if peer.link is not None:
+            peer.link.end("removed from the roster")
+        await self._dialer.disconnect(peer.peer_id)
+
+    def member_of(self, peer_id: ID) -> int | None:
+        """The roster index of a peer, None if it has none."""
+        peer = self._by_id.get(peer_id)
+        return None if peer is None else peer.member
+
+    def connection_to(self, member: int) -> INetConn | None:
+        """An open connection to a member."""
+        return self._dialer.connection_to(self._peer(member).peer_id)
+
+    def account(self, member: int, received: int, sent: int) -> None:
+        """Add to the bytes that a member's status shows."""
+        if peer := self._peers.get(member):
+            peer.bytes_in += received
+            peer.bytes_out += sent
+
+    def _peer(self, member: int) -> Peer:
+        if member not in self._peers:
+            raise OwnFault(f"member {member} is not in the roster, or is this node")
+        return self._peers[member]
+
+    def _link_to(self, member: int) -> Link | None:
+        return self._peer(member).link
+
+    async def _deliver(self, member: int, message: bytes) -> None:
+        await self._inbox.send(Received(member, message))
+
+    async def _accept_link(self, stream: INetStream) -> None:
+        peer = self._by_id.get(stream.muxed_conn.peer_id)
+        if peer is None:  # admitted for discovery only
+            await reset(stream)
+            return
+        connection: INetConn = stream.swarm_conn  # type: ignore[attr-defined]
+        try:
+            await self._run_link(peer, connection, stream)
+        except (MemberFault, *STREAM_ERRORS) as error:
+            peer.last_error = f"{type(error).__name__}: {error}"[:200]
+            _log.info("PeerRefused", member=peer.member, peer_id=str(peer.peer_id), why=peer.last_error)
+
+    async def _run_link(self, peer: Peer, connection: INetConn, stream: INetStream) -> None:
+        link = Link(peer.member, self._host, connection, stream, self._timing)
+        try:
+            theirs = await link.say_hello(self._hello)
+        except BaseException:
+            await reset(stream)
+            raise
+        self._learn(peer, theirs, connection)
+        self._link_up(peer, link, theirs)
+        why = "cancelled"
+        try:
+            why = await link.run(
+                lambda frame: self._handle(peer, frame), lambda r, s: self.account(peer.member, r, s)
+            )
+        finally:
+            self._link_down(peer, link, why)
+            if peer.link is None or peer.link.connection is not connection:
+                with trio.CancelScope(shield=True):  # bounded by the muxer's own deadlines
+                    await connection.close()
+
+    async def _handle(self, peer: Peer, frame: list[Any]) -> None:
+        match frame:
+            case [0, bytes(message)] if 0 < len(message) <= limits.MAX_MESSAGE:
+                await self._deliver(peer.member, message)
+            case [1, bytes(digest), int(size)] if len(digest) == 32 and self._nursery is not None:
+                self._bulk.offered(peer.member, digest, size)
+                self._nursery.start_soon(self._bulk.receive, self._exchange, peer.member, digest, size)
+            case [2, bytes(digest)]:
+                self._bulk.declined(peer.member, digest)
+            case _:
+                raise MemberFault("sent a frame of no known kind", member=peer.member)
+
+    def _link_up(self, peer: Peer, link: Link, theirs: Hello) -> None:
+        if peer.saw_instance(theirs.instance):
+            _log.warning("IdentityShared", member=peer.member, peer_id=str(peer.peer_id))
+        if peer.link is not None:
+            replaced = peer.link
+            self._link_down(peer, replaced, "replaced by a newer connection")
+            replaced.end("replaced by a newer connection")
+        peer.link = link
+        peer.last_error = ""
+        _log.info("PeerConnected", member=peer.member, peer_id=str(peer.peer_id))
+        self._tell(PeerUp(peer.member))
+        peer.notify()
+
+    def _link_down(self, peer: Peer, link: Link, why: str) -> None:
+        if peer.link is not link:
+            return
+        peer.link = None
+        peer.last_error = why
+        _log.info("PeerLost", member=peer.member, peer_id=str(peer.peer_id), why=why)
+        self._bulk.abandon(peer.member, why)
+        self._tell(PeerDown(peer.member, why))
+        peer.notify()
+
+    def _tell(self, event: PeerEvent) -> None:
+        try:
+            self._announce.send_nowait(event)
+        except (trio.WouldBlock, trio.BrokenResourceError, trio.ClosedResourceError):
+            _log.debug("PeerEventDropped", member=event.member)
+
+    async def _connection_changed(self, network: INetwork, connection: INetConn) -> None:
+        if peer := self._by_id.get(connection.muxed_conn.peer_id):
+            peer.notify()
+
+    def _wanted(self) -> list[ID]:
+        return [peer.peer_id for peer in self._peers.values() if peer.link is None]
+
+    def _discovered(self, peer_id: ID, addresses: Sequence[Multiaddr], how: str) -> None:
+        peer = self._by_id.get(peer_id)
+        if peer is None:
+            return
+        if fresh := peer.book.learn(addresses):
+            _log.info(
+                "PeerDiscovered", member=peer.member, how=how, addresses=[str(address) for address in fresh]
+            )
+            peer.notify()
+
+    def _learn(self, peer: Peer, theirs: Hello, connection: INetConn) -> None:
+        remote = connection.muxed_conn.get_remote_address()  # type: ignore[attr-defined]
+        found = []
+        for text in theirs.addresses:
+            try:
+                address = reachable(parse_address(text, str(peer.peer_id)), remote[0] if remote else None)
+            except ValueError as error:
+                _log.debug("AddressRefused", member=peer.member, why=str(error))
+                continue
+            if address is not None:
+                found.append(address)
+        peer.book.learn(found)
