@@ -33,6 +33,15 @@ class Backend(Protocol):
 
 
 _AVAILABLE: dict[str, Backend] = {gmp.NAME: gmp}
+_MISSING: dict[str, str] = {}  # why a known backend cannot run here
+
+try:
+    from protocol.crypto.kernel import ifma
+except ImportError as error:
+    _MISSING["ifma"] = str(error)
+else:
+    _AVAILABLE = {ifma.NAME: ifma, **_AVAILABLE}
+
 _chosen = next(iter(_AVAILABLE))
 
 
@@ -51,7 +60,8 @@ def choose(name: str) -> None:
     global _chosen
     if name not in _AVAILABLE:
         raise BackendUnavailable(
-            f"arithmetic backend {name!r} is not available", remedy=f"choose one of {', '.join(_AVAILABLE)}"
+            f"arithmetic backend {name!r} is not available: {_MISSING.get(name, 'no such backend')}",
+            remedy=f"choose one of: {', '.join(_AVAILABLE)}",
         )
     _chosen = name
 

@@ -1,0 +1,179 @@
+"""The fast backend: eight numbers at a time through AVX-512 IFMA, in the C module `_ifma`.
+
+Importing this module fails with ImportError where the extension was not built or the CPU or operating
+system lacks the instructions. The C side hides every exponent but its length, so `secret` changes nothing
+here. Operands arrive checked (see `operands`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import gmpy2
+from gmpy2 import mpz
+
+from protocol.crypto.kernel import _ifma, gmp
+
+if not _ifma.supported():
+    raise ImportError("this CPU or operating system does not offer AVX-512 IFMA")
+
+NAME = "ifma"
+
+LANES = 8
+DIGIT_BITS = 52
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How numbers below 2^bits lie in memory: `width` bytes each outside, `digits` 52-bit digits inside."""
+
+    width: int
+    digits: int
+
+    @classmethod
+    def of(cls, bits: int) -> Shape:
+        # R = 2^(52·digits) > 4m, and four columns are formed at a time.
+        return cls(width=-(-bits // 8), digits=-(-(bits + 2) // (4 * DIGIT_BITS)) * 4)
+
+    def pack(self, numbers: Sequence[mpz]) -> bytes:
+        """The numbers as consecutive little-endian fields."""
+        return _pack(numbers, self.width)
+
+    def unpack(self, data: bytes) -> list[mpz]:
+        """The inverse of `pack`."""
+        return [mpz.from_bytes(data[i : i + self.width], "little") for i in range(0, len(data), self.width)]
+
+    def r_to(self, power: int, m: mpz) -> mpz:
+        """R^power mod m."""
+        return gmpy2.powmod(2, power * DIGIT_BITS * self.digits, m)
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """A modulus as the C side takes it."""
+
+    m: mpz
+    shape: Shape
+    arguments: tuple[bytes, bytes, int, int]
+
+
+@lru_cache(maxsize=64)
+def _ring(m: mpz) -> Ring:
+    shape = Shape.of(m.bit_length())
+    return Ring(m, shape, (shape.pack([m]), shape.pack([shape.r_to(2, m)]), shape.width, shape.digits))
+
+
+def powers(bases: Sequence[mpz], exponent: mpz, m: mpz, secret: bool) -> list[mpz]:
+    """bᵢ^e mod m for one e ≥ 0."""
+    return _powers(bases, [exponent], _ring(m))
+
+
+def powers_each(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool) -> list[mpz]:
+    """bᵢ^eᵢ mod m for eᵢ ≥ 0; all cost as much as the longest."""
+    return _powers(bases, exponents, _ring(m)) if bases else []
+
+
+def _powers(bases: Sequence[mpz], exponents: Sequence[mpz], ring: Ring) -> list[mpz]:
+    bits = max(e.bit_length() for e in exponents)
+    width = bits // 8 + 1
+    packed = _ifma.powers(*ring.arguments, ring.shape.pack(bases), _pack(exponents, width), width, bits)
+    return ring.shape.unpack(packed)
+
+
+def powers_under(
+    bases: Sequence[mpz], exponents: Sequence[mpz], moduli: Sequence[mpz], secret: bool
+) -> list[mpz]:
+    """bᵢ^eᵢ mod mᵢ for eᵢ ≥ 0; all cost as much as the longest exponent and the longest modulus."""
+    if not bases:
+        return []
+    shape = Shape.of(max(m.bit_length() for m in moduli))
+    bits = max(e.bit_length() for e in exponents)
+    width = bits // 8 + 1
+    packed = _ifma.powers(
+        shape.pack(moduli),
+        shape.pack([shape.r_to(2, m) for m in moduli]),
+        shape.width,
+        shape.digits,
+        shape.pack(bases),
+        _pack(exponents, width),
+        width,
+        bits,
+    )
+    return shape.unpack(packed)
+
+
+def multiply(xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]:
+    """xᵢ·yᵢ mod m."""
+    return columns([xs, ys], m)
+
+
+def columns(rows: Sequence[Sequence[mpz]], m: mpz) -> list[mpz]:
+    """∏ᵣ rows[r][i] mod m for each column i; at least one row."""
+    ring = _ring(m)
+    correction = ring.shape.pack([ring.shape.r_to(len(rows), m)])
+    lists = b"".join(ring.shape.pack(row) for row in rows)
+    return ring.shape.unpack(_ifma.columns(*ring.arguments, correction, lists, len(rows)))
+
+
+def product(xs: Sequence[mpz], m: mpz) -> mpz:
+    """∏ xᵢ mod m, 1 for none: eight partial products side by side."""
+    full = len(xs) - len(xs) % LANES
+    rows = [xs[i : i + LANES] for i in range(0, full, LANES)]
+    partial = columns(rows, m) if rows else []
+    return gmp.product([*partial, *xs[full:]], m)
+
+
+def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
+    """∏ bᵢ^eᵢ mod m for public eᵢ ≥ 0: Pippenger's buckets, a window in each lane."""
+    bits = max((e.bit_length() for e in exponents), default=0)
+    if not bits:
+        return mpz(1)
+    ring, width = _ring(m), bits // 8 + 1
+    window = _bucket_window(len(bases), bits)
+    windows = -(-bits // (window * LANES)) * LANES
+    packed = _ifma.windows(
+        *ring.arguments, ring.shape.pack(bases), _pack(exponents, width), width, window, windows
+    )
+    total = mpz(1)
+    for digit in reversed(ring.shape.unpack(packed)):
+        total = gmpy2.powmod(total, 1 << window, m) * digit % m
+    return total
+
+
+def _bucket_window(count: int, bits: int) -> int:
+    """The window with the fewest products: every eight windows cost one per base and two per bucket."""
+    return min(range(1, 13), key=lambda w: -(-bits // (w * LANES)) * (count + (2 << w)))
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in the C side's memory."""
+
+    handle: Any
+    window: int
+
+
+def build_table(base: mpz, bits: int, window: int, m: mpz) -> Table:
+    """A radix-2^window table for exponents of up to `bits` bits."""
+    ring = _ring(m)
+    starts = [base]
+    for _ in range(window, bits, window):
+        starts.append(gmpy2.powmod(starts[-1], 1 << window, m))
+    return Table(_ifma.table(*ring.arguments, ring.shape.pack(starts), window), window)
+
+
+def table_powers(table: Table, exponents: Sequence[mpz], bits: int, m: mpz) -> list[mpz]:
+    """base^eᵢ mod m for eᵢ < 2^bits, by one product per digit; every digit reads its whole row."""
+    if not exponents:
+        return []
+    ring, width = _ring(m), bits // 8 + 1
+    rows = -(-bits // table.window)
+    packed = _ifma.table_powers(*ring.arguments, table.handle, rows, _pack(exponents, width), width)
+    return ring.shape.unpack(packed)
+
+
+def _pack(numbers: Sequence[mpz], width: int) -> bytes:
+    return b"".join([x.to_bytes(width, "little") for x in numbers])
