@@ -142,3 +142,21 @@ def test_only_real_numbers_are_quantised(values):
 def test_an_average_needs_a_contribution(contributors, total):
     with pytest.raises(Misuse, match="at least one"):
         Quantiser(16, 1.0).decode(np.zeros(1, np.uint64), contributors, total)
+
+
+@pytest.mark.parametrize("source", [bytes, lambda count: b"\xff" * count])
+def test_what_needs_no_rounding_is_not_rounded_whatever_is_drawn(monkeypatch, source):
+    monkeypatch.setattr(secrets, "token_bytes", source)
+    digits = Quantiser(8, 127.0).encode(np.arange(-127.0, 128.0))
+    assert digits.tolist() == list(range(1, 256))
+
+
+@pytest.mark.parametrize("source", [bytes, lambda count: b"\xff" * count])
+def test_the_clip_holds_where_its_scaling_rounds_outwards(monkeypatch, source):
+    """For many clips C and reaches r, C·(r/C) in floats is just above r."""
+    monkeypatch.setattr(secrets, "token_bytes", source)
+    for thousandths in range(1, 3000):
+        clip = thousandths / 1000
+        low, high = Quantiser(16, clip).encode(np.array([-clip, clip])).tolist()
+        assert low in (1, 2)
+        assert high in (2**16 - 2, 2**16 - 1)

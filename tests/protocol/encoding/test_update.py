@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import phe
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -54,6 +55,25 @@ def test_the_average_is_weighted_and_right_for_every_set_that_took_part(weightin
                 assert average[tensor.name].shape == tensor.shape
                 assert average[tensor.name].dtype == np.float32
                 np.testing.assert_allclose(average[tensor.name], sum(terms), rtol=0, atol=tolerance)
+
+
+def test_plaintexts_survive_addition_under_paillier():
+    """With `phe` as an independent implementation; equal sums decode to equal bits."""
+    public, private = phe.generate_paillier_keypair(n_length=512)
+    ours, updates = codec(PrivateWeights(1000)), updates_of(4)
+    encoded = [ours.encode(update, count) for update, count in zip(updates, COUNTS, strict=True)]
+    sums = None
+    for plaintexts in encoded:
+        encrypted = [public.raw_encrypt(int(plaintext)) for plaintext in plaintexts]
+        sums = (
+            encrypted
+            if sums is None
+            else [x * y % public.nsquare for x, y in zip(sums, encrypted, strict=True)]
+        )
+    decrypted = ours.decode([private.raw_decrypt(value) for value in sums], range(1, 5))
+    in_clear = ours.decode(added(encoded), range(1, 5))
+    for tensor in LAYOUT.tensors:
+        np.testing.assert_array_equal(decrypted[tensor.name], in_clear[tensor.name])
 
 
 @given(st.integers(2, 32), st.sampled_from([2, 3, 7, 16, 24]), st.booleans(), st.data())
