@@ -1,0 +1,119 @@
+-------------------------- MODULE RoundProperties ---------------------------
+(***************************************************************************)
+(* What must hold of rounds.  Each property has its sentence; README.md    *)
+(* says which models check it and which mutants break it.                  *)
+(***************************************************************************)
+EXTENDS Round
+
+TypeOK ==
+  /\ CohortTypeOK
+  /\ TheHistory.phase \in Phases /\ TheHistory.stage \in Stages
+  /\ TheHistory.round \in 1 .. RoundLimit + 1
+  /\ \A m \in Members : /\ TheHistory.current.commits[m] \in Roots \cup {None}
+                        /\ TheHistory.current.attested[m] \subseteq Members
+  /\ round \in [Honest -> 1 .. RoundLimit + 1]
+  /\ pc \in [Honest -> PCs]
+  /\ upload \in [Honest -> Roots \cup {None}]
+  /\ uploads \in [Honest -> 0 .. MaxCrashes + 1]
+  /\ verified \in [Honest -> SUBSET Members]
+  /\ refused \in [Honest -> SUBSET Members]
+  /\ accepted \in [Honest -> SUBSET Members]
+  /\ \A m \in Honest, r \in RoundNumbers :
+       /\ released[m][r] = None \/ released[m][r] \subseteq Roots
+       /\ adopted[m][r] = None \/ adopted[m][r] \subseteq Roots
+  /\ \A g \in given : g.member \in Honest /\ g.round \in RoundNumbers /\ g.aggregate \subseteq Roots
+  /\ stored \subseteq Roots /\ withheld \subseteq Byzantine
+
+\* Who can open `aggregate` in round r: those that gave a share, and every
+\* Byzantine member, which may have given one for anything.
+Openers(r, aggregate) ==
+  {g.member : g \in {g \in given : g.round = r /\ g.aggregate = aggregate}} \cup Byzantine
+
+\* Everything that could be decrypted: what shares were given for, and every
+\* single blob.
+Decryptable == {g.aggregate : g \in given} \cup {{root} : root \in stored}
+
+Makers(aggregate) == {root.member : root \in aggregate}
+
+\* Nothing can be opened but a sealed sum of at least a quorum of
+\* contributions, two of them honest.
+NoLoneUpdate ==
+  \A r \in RoundNumbers : \A aggregate \in Decryptable :
+    Cardinality(Openers(r, aggregate)) >= T =>
+      /\ aggregate = TheHistory.sealed[r]
+      /\ Cardinality(Makers(aggregate)) >= Quorum
+      /\ Cardinality(Makers(aggregate) \cap Honest) >= 2
+
+\* In one round honest shares exist for at most one aggregate: no two sums can
+\* be subtracted.
+NoDifferencing == \A g, f \in given : g.round = f.round => g.aggregate = f.aggregate
+
+\* A member that released for an aggregate never releases for another, nor
+\* forgets that it did.
+ShareOnce ==
+  [][\A m \in Honest, r \in RoundNumbers :
+       released[m][r] # None => released'[m][r] = released[m][r]]_roundVars
+
+\* Members that ended a round adopted one model, the one in the order, and
+\* shared for one aggregate, the sealed one.
+Agreement ==
+  \A m \in Honest, r \in RoundNumbers :
+    /\ adopted[m][r] # None => /\ adopted[m][r] = TheHistory.models[r]
+                               /\ adopted[m][r] = ModelOf(TheHistory.sealed[r])
+    /\ released[m][r] # None => released[m][r] = TheHistory.sealed[r]
+    /\ round[m] <= TheHistory.round
+
+\* A model once in the order or adopted stays.
+ModelsStay ==
+  [][\A r \in RoundNumbers :
+       /\ TheHistory.models[r] # None => TheHistory'.models[r] = TheHistory.models[r]
+       /\ TheHistory.sealed[r] # None => TheHistory'.sealed[r] = TheHistory.sealed[r]
+       /\ \A m \in Honest : adopted[m][r] # None => adopted'[m][r] = adopted[m][r]]_<<log, roundVars>>
+
+\* A model in the order was opened by at least T recorded shares.
+OpenedByThreshold ==
+  \A r \in RoundNumbers : TheHistory.models[r] # None =>
+    Cardinality({g.member : g \in {g \in given : g.round = r}} \cup Byzantine) >= T
+
+\* What an honest member has in the order, and every share it gave, is in its
+\* durable state, whether it is up or not.
+Durability ==
+  LET h == TheHistory IN
+  /\ \A m \in Honest :
+       /\ h.current.commits[m] # None => Commit(m, h.round, h.current.commits[m]) \in journal[m]
+       /\ m \in h.current.shares => Share(m, h.round, h.sealed[h.round]) \in journal[m]
+  /\ \A g \in given : released[g.member][g.round] = g.aggregate
+
+\* Whoever an honest member refuses is Byzantine; and so is whoever has a wrong
+\* model or another member's root in the order.
+Accountability ==
+  /\ \A m \in Honest : refused[m] \subseteq Byzantine
+  /\ \A m \in Honest : TheHistory.current.results[m] # WrongModel
+  /\ \A m \in Honest : LET root == TheHistory.current.commits[m] IN root # None => root.member = m
+
+\* A sealed set holds sound blobs only, each of the member that committed it,
+\* and an honest member vouched for each.
+SealedIsSound ==
+  \A r \in RoundNumbers : TheHistory.sealed[r] # None =>
+    \A root \in TheHistory.sealed[r] : root \in stored /\ Sound(root)
+
+(* Liveness ---------------------------------------------------------------*)
+\* With a live ledger every round ends for every member that stays.
+EndsFor(m) == <>[](m \in gone \/ (TheHistory.phase \in Over /\ round[m] = TheHistory.round))
+Progress   == \A m \in Honest : EndsFor(m)
+
+\* ... and is opened, when nobody's patience runs out while a quorum
+\* contributes and T members stay.
+OpensFor(m) == <>[](m \in gone \/ \A r \in 1 .. Rounds : adopted[m][r] # None)
+Opened      == \A m \in Honest : OpensFor(m)
+
+(* Refinement -------------------------------------------------------------*)
+Offered == [r \in RoundNumbers |->
+  IF r = TheHistory.round /\ TheHistory.stage = "open" THEN TheHistory.current.commits ELSE Nobody]
+
+Ideal == INSTANCE SecureAggregation WITH
+  Numbers <- RoundNumbers, Inputs <- Roots,
+  offered <- Offered, locked <- TheHistory.sealed, output <- adopted
+
+RefinesIdeal == Ideal!IdealSpec
+=============================================================================
