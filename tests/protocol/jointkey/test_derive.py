@@ -125,7 +125,7 @@ def test_a_wrong_partial_decryption_is_refused_by_its_proof(monkeypatch):
     parties = cohort(3, 2)
 
     def shifted(original):
-        def run(key, *rest):
+        def run(key, *rest: object):
             return [value * (1 + key.public.n) % key.public.n**2 for value in original(key, *rest)]
 
         return run

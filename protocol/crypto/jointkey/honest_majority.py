@@ -1,0 +1,85 @@
+"""A joint key for three members or more: batched Boneh–Franklin with a distributed sieve, then `derive`.
+
+What holds, with t = ⌊(N−1)/2⌋:
+
+- *Privacy*: up to t members that follow the protocol and pool what they saw learn nothing about the factors of
+  n beyond n, the public residues modulo the primes up to 31 and, to 2^-80, what the tests open.
+- *Detection*: members that depart from it are named when they deal wrong shares, open wrong values or spoil the
+  tests of a candidate that fails (its leaves are opened and everything is replayed; a candidate is dealt before
+  anyone knows which will succeed), when they use differing exponents in the full test, reshare or decrypt
+  wrongly in `derive`, equivocate, or send what does not parse. What a member does to the candidate that wins
+  cannot be replayed, but what it changes there makes the tests fail.
+- *Abort without a name*: a wrong share in the multiplication β·φ(n) or in the opening of θ
+  (`GenerationFailed`). Nothing secret depends on the discarded key.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Generator
+
+from gmpy2 import mpz
+
+from protocol.crypto.jointkey.batch import Batch, Winner
+from protocol.crypto.jointkey.derive import derive
+from protocol.crypto.jointkey.errors import GenerationFailed
+from protocol.crypto.jointkey.fields import exponent_field
+from protocol.crypto.jointkey.party import Party, Progress, Received, Round, Setup, Shape, Steps
+from protocol.crypto.jointkey.plan import plan
+from protocol.crypto.jointkey.product import Product
+from protocol.crypto.jointkey.sieve import Sieve
+from protocol.crypto.jointkey.wire import blaming, pack, packed_size, unpack
+from protocol.crypto.paillier import public_key
+from protocol.crypto.sharing import shamir
+from protocol.errors import OwnFault
+
+MIN_MEMBERS = 3
+MAX_TRIED = 30
+"""Multiples of the expected number of candidates before giving up: honest members do so once in 10^13."""
+
+
+class HonestMajorityParty(Party):
+    """One of N ≥ 3 members that make a joint key; see `Party` for how to drive it."""
+
+    def __init__(self, setup: Setup, me: int, on_progress: Callable[[Progress], None] | None = None) -> None:
+        if setup.members < MIN_MEMBERS:
+            raise OwnFault(f"an honest majority takes {MIN_MEMBERS} members; two make a key as a pair")
+        super().__init__(setup, me, on_progress)
+
+    def _steps(self) -> Steps:
+        winner = yield from self._find_modulus()
+        self.report("multiplying the exponent")
+        field = exponent_field(self.setup.profile.modulus_bits)
+        share = yield from self._multiply(winner, field)
+        public = public_key(winner.n, self.setup.profile)
+        return (yield from derive(self, public, share, field))
+
+    def _find_modulus(self) -> Generator[Round, Received, Winner]:
+        numbers = plan(self.setup.members, self.setup.profile.modulus_bits)
+        sieve, product = Sieve(numbers), Product(numbers)
+        self.report("dealing the sieve", expected=numbers.expected)
+        for number in range(MAX_TRIED * numbers.expected // numbers.batch):
+            winner = yield from Batch(self, numbers, sieve, product, number).run()
+            if winner is not None:
+                return winner
+        raise GenerationFailed("no modulus was found among many candidates", remedy="start again")
+
+    def _multiply(self, winner: Winner, field: mpz) -> Generator[Round, Received, mpz]:
+        """An additive share modulo `field` of β·φ(n), β = Σβᵢ of uniform βᵢ below n (BGW 1988)."""
+        members, degree = self.setup.members, (self.setup.members - 1) // 2
+        beta = secrets.randbelow(int(winner.n))
+        secret, mask, zero = (
+            shamir.deal(value, bound, members, field)
+            for value, bound in ((winner.totient, degree), (beta, degree), (0, 2 * degree))
+        )
+        moduli = [field] * 3
+        received = yield Round(
+            Shape.exactly(0, 1, packed_size(moduli)),
+            private={i: [pack((secret[i], mask[i], zero[i]), moduli)] for i in self.setup.indices},
+        )
+        rows = []
+        for dealer in self.setup.indices:
+            with blaming(dealer):
+                rows.append(unpack(received.private[dealer][0], moduli))
+        left, right, blind = (sum(column, mpz(0)) for column in zip(*rows, strict=True))
+        return shamir.lagrange(self.setup.indices, field)[self.me] * (left * right + blind) % field
