@@ -1,0 +1,1 @@
+"""An emulated Hydra head: real API, real ledger rules and signatures, one process, a simulated L1."""

@@ -1,0 +1,77 @@
+"""Run an emulated Hydra head: `python -m node.ledger.emulator --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import trio
+
+from node.ledger import transaction
+from node.ledger.emulator.server import fresh_genesis, serve
+from node.ledger.emulator.state import Genesis
+from protocol.errors import StarlingError
+
+FUNDS = 100_000_000  # lovelace per party on the simulated L1
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="hydra-emulator", description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the head is kept; made at first")
+    parser.add_argument("--port", type=int, default=4001, help="API port of the first party; the rest follow")
+    parser.add_argument("--control-port", type=int, default=4000)
+    parser.add_argument(
+        "--participant",
+        action="append",
+        default=[],
+        metavar="KEYHASH",
+        help="payment key hash of a party (56 hex digits), in order; funded on L1; for a new folder",
+    )
+    parser.add_argument("--contestation-period", type=float, default=60, metavar="SECONDS")
+    parser.add_argument("--deposit-period", type=float, default=3600, metavar="SECONDS")
+    return parser.parse_args()
+
+
+def _genesis(arguments: argparse.Namespace) -> Genesis | None:
+    if not arguments.participant:
+        return None
+    hashes = [bytes.fromhex(text) for text in arguments.participant]
+    if any(len(h) != transaction.KEY_HASH for h in hashes):
+        raise ValueError("a participant is the hash of a payment key: 56 hexadecimal digits")
+    return fresh_genesis(
+        hashes,
+        [(transaction.key_address(h), FUNDS) for h in hashes],
+        contestation_period=arguments.contestation_period,
+        deposit_period=arguments.deposit_period,
+    )
+
+
+def main() -> int:
+    """Parse the command line and serve until interrupted."""
+    arguments = _arguments()
+    try:
+        genesis = _genesis(arguments)
+        parties = len(genesis.participants) if genesis else _known_parties(arguments.folder)
+        ports = [arguments.port + n for n in range(parties)]
+        trio.run(serve, arguments.folder, ports, arguments.control_port, genesis)
+    except KeyboardInterrupt:
+        return 0
+    except (StarlingError, ValueError) as error:
+        sys.stderr.write(f"hydra-emulator: {error}\n")
+        return 1
+    return 0
+
+
+def _known_parties(folder: Path) -> int:
+    from node.ledger.emulator.store import Store
+
+    store = Store(folder)
+    try:
+        return len(store.genesis(None).hydra_seeds)
+    finally:
+        store.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
