@@ -22,7 +22,7 @@ from node.learning.process import WorkerLost, WorkerProcess
 from node.learning.task import Assignment, DataSummary, Evaluation, Update
 from node.learning.tensors import SharedTensor, Tensors, check_tensors, count_elements, from_bytes, to_bytes
 from node.learning.wire import Description, Progress
-from protocol.errors import OperatorFault
+from protocol.errors import OperatorFault, OwnFault
 
 Result = TypeVar("Result")
 Shared = tuple[SharedTensor, ...]
@@ -82,6 +82,7 @@ class Learner:
         self._worker: WorkerProcess | None = None
         self._description: Description | None = None
         self._one_at_a_time = trio.Lock()
+        self._closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -92,9 +93,9 @@ class Learner:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Ends the worker; a request that still runs is lost."""
-        if self._worker is not None:
-            await self._worker.kill()
+        """Ends the worker; a request that still runs, or comes later, raises `OwnFault`."""
+        self._closed = True
+        await self._stop()
 
     @property
     def worker_pid(self) -> int | None:
@@ -165,11 +166,17 @@ class Learner:
             log.error("worker_lost", reason=lost.reason, stderr=lost.stderr)
             raise LearnerFailed(lost.reason, lost.stderr) from lost
 
+    async def _stop(self) -> None:
+        if self._worker is not None:
+            await self._worker.kill()
+
     async def _open(self) -> tuple[WorkerProcess, Description]:
         """Starts a worker unless one runs, and has it build the task."""
         if self._worker is not None and self._worker.alive and self._description is not None:
             return self._worker, self._description
-        await self.aclose()
+        if self._closed:
+            raise OwnFault("the learner is closed")
+        await self._stop()
         worker = await WorkerProcess.start(self._config.threads, self._config.silence)
         self._worker = worker
         try:

@@ -88,16 +88,17 @@ class WorkerProcess:
         """Sends a request and returns what `parse` makes of the result; progress goes to the callback.
 
         Raises:
-            StarlingError: the task refused on purpose; the worker lives on.
+            StarlingError: the task refused on purpose, or the request cannot be sent; the worker lives on.
             WorkerLost: the worker is gone, and has been killed if it was not.
         """
+        frame = encode(request)
         try:
-            answer = await self._exchange(request, on_progress)
+            answer = await self._exchange(frame, on_progress)
             if "error" not in answer:
                 return parse(_inner(answer, "result"))
             refusal = wire.error_from(_inner(answer, "error"))
-        except (trio.BrokenResourceError, trio.TooSlowError, OwnFault) as error:
-            await self.kill(grace=0 if isinstance(error, trio.TooSlowError) else LAST_WORDS)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OwnFault) as error:
+            await self.kill(grace=LAST_WORDS if isinstance(error, trio.BrokenResourceError) else 0)
             raise WorkerLost(self._reason(error), self._tail.decode(errors="replace")) from error
         except BaseException:
             await self.kill()
@@ -120,9 +121,9 @@ class WorkerProcess:
             for stream in (self._stdin, self._stdout, self._stderr):
                 await stream.aclose()
 
-    async def _exchange(self, request: Message, on_progress: Callable[[Progress], None]) -> Message:
+    async def _exchange(self, frame: bytes, on_progress: Callable[[Progress], None]) -> Message:
         with trio.fail_after(self._silence):
-            await self._stdin.send_all(encode(request))
+            await self._stdin.send_all(frame)
         while "progress" in (answer := await self._receive()):
             on_progress(wire.progress_from(_inner(answer, "progress")))
         return answer

@@ -52,7 +52,9 @@ class MnistTask(Task):
         reader.finish()
         self._parameters = reader.in_force
         self._device = prepare(resources)
-        self._model = MODELS[name]().to(self._device)
+        # Channels last: 14 instead of 20 ms a batch of cnn3 on one thread; PyTorch's types lack the argument.
+        model = MODELS[name]().to(self._device)
+        self._model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._train: Images | None = None
         self._test: Images | None = None
 

