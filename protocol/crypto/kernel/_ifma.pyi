@@ -3,9 +3,10 @@
 def supported() -> bool: ...
 def powers(
     moduli: bytes,
-    r_squared: bytes,
+    constants: bytes,
     width: int,
     digits: int,
+    pairs: bool,
     bases: bytes,
     exponents: bytes,
     exponent_width: int,
@@ -13,13 +14,22 @@ def powers(
     /,
 ) -> bytes: ...
 def columns(
-    moduli: bytes, r_squared: bytes, width: int, digits: int, correction: bytes, lists: bytes, rows: int, /
+    moduli: bytes,
+    constants: bytes,
+    width: int,
+    digits: int,
+    pairs: bool,
+    correction: bytes,
+    lists: bytes,
+    rows: int,
+    /,
 ) -> bytes: ...
 def windows(
     moduli: bytes,
-    r_squared: bytes,
+    constants: bytes,
     width: int,
     digits: int,
+    pairs: bool,
     bases: bytes,
     exponents: bytes,
     exponent_width: int,
@@ -28,13 +38,14 @@ def windows(
     /,
 ) -> bytes: ...
 def table(
-    moduli: bytes, r_squared: bytes, width: int, digits: int, starts: bytes, window: int, /
+    moduli: bytes, constants: bytes, width: int, digits: int, pairs: bool, starts: bytes, window: int, /
 ) -> object: ...
 def table_powers(
     moduli: bytes,
-    r_squared: bytes,
+    constants: bytes,
     width: int,
     digits: int,
+    pairs: bool,
     table: object,
     rows: int,
     exponents: bytes,

@@ -7,16 +7,22 @@
 #ifndef STARLING_IFMA_H
 #define STARLING_IFMA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* Numbers modulo m, in R = 2^(52·digits). A list of one modulus serves all elements of a call. */
+/* A ring in which to compute: modulo each of a list of moduli (a list of one serves all elements of a call),
+ * or, with `pairs`, modulo the square of one m. With R = 2^(52·digits) ≥ 64m, `constants` are: R² mod each
+ * modulus; for pairs the five numbers m, a, b, c, d for which R² = a + b·m and R³ = c + d·m modulo m². */
 struct ring {
-    const uint8_t *moduli;
-    const uint8_t *r_squared; /* R² mod each modulus */
+    const uint8_t *moduli; /* for pairs, m² */
+    const uint8_t *constants;
     size_t moduli_count;
     size_t width, digits;
+    bool pairs;
 };
+
+#define PAIR_CONSTANTS 5
 
 /* A list of exponents; a list of one serves all elements of a call. */
 struct exponents {
@@ -33,7 +39,8 @@ int ifma_supported(void);
 int ifma_powers(const struct ring *ring, const uint8_t *bases, size_t count, const struct exponents *exponents,
                 size_t exponent_bits, uint8_t *out);
 
-/* out[i] = correction · R^−rows · ∏ lists[row·count + i]: a plain product when correction = R^rows. */
+/* out[i] = correction · R^−rows · ∏ lists[row·count + i]: a plain product when correction = R^rows. Not for
+ * pairs: entering the ring costs more than one product. */
 int ifma_columns(const struct ring *ring, const uint8_t *correction, const uint8_t *lists, size_t rows,
                  size_t count, uint8_t *out);
 

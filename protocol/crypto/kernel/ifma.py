@@ -27,16 +27,19 @@ DIGIT_BITS = 52
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """How numbers below 2^bits lie in memory: `width` bytes each outside, `digits` 52-bit digits inside."""
+class Ring:
+    """A ring as the C side takes it (`struct ring` in ifma.h); elements are `width` bytes each."""
 
+    moduli: bytes
+    constants: bytes
     width: int
     digits: int
+    pairs: bool
 
-    @classmethod
-    def of(cls, bits: int) -> Shape:
-        # R = 2^(52·digits) > 4m, and four columns are formed at a time.
-        return cls(width=-(-bits // 8), digits=-(-(bits + 2) // (4 * DIGIT_BITS)) * 4)
+    @property
+    def arguments(self) -> tuple[bytes, bytes, int, int, bool]:
+        """What every function of `_ifma` begins with."""
+        return self.moduli, self.constants, self.width, self.digits, self.pairs
 
     def pack(self, numbers: Sequence[mpz]) -> bytes:
         """The numbers as consecutive little-endian fields."""
@@ -46,63 +49,68 @@ class Shape:
         """The inverse of `pack`."""
         return [mpz.from_bytes(data[i : i + self.width], "little") for i in range(0, len(data), self.width)]
 
-    def r_to(self, power: int, m: mpz) -> mpz:
-        """R^power mod m."""
-        return gmpy2.powmod(2, power * DIGIT_BITS * self.digits, m)
+
+def _digits(bits: int) -> int:
+    """Digits for moduli of `bits` bits: R = 2^(52·digits) ≥ 2^(bits+6), in blocks of four columns."""
+    return -(-(bits + 6) // (4 * DIGIT_BITS)) * 4
 
 
-@dataclass(frozen=True, slots=True)
-class Ring:
-    """A modulus as the C side takes it."""
+def _r_to(power: int, digits: int, m: mpz) -> mpz:
+    """R^power mod m."""
+    return gmpy2.powmod(2, power * DIGIT_BITS * digits, m)
 
-    m: mpz
-    shape: Shape
-    arguments: tuple[bytes, bytes, int, int]
+
+def _ring_of(moduli: Sequence[mpz]) -> Ring:
+    """Arithmetic modulo each of `moduli`."""
+    bits = max(m.bit_length() for m in moduli)
+    width, digits = -(-bits // 8), _digits(bits)
+    constants = _pack([_r_to(2, digits, m) for m in moduli], width)
+    return Ring(_pack(moduli, width), constants, width, digits, pairs=False)
 
 
 @lru_cache(maxsize=64)
 def _ring(m: mpz) -> Ring:
-    shape = Shape.of(m.bit_length())
-    return Ring(m, shape, (shape.pack([m]), shape.pack([shape.r_to(2, m)]), shape.width, shape.digits))
+    """Arithmetic modulo m that takes numbers as they are: for products."""
+    return _ring_of([m])
+
+
+@lru_cache(maxsize=64)
+def _power_ring(m: mpz) -> Ring:
+    """The fastest arithmetic modulo m for long computations: on pairs where m is a square, as in Paillier."""
+    root, rest = gmpy2.isqrt_rem(m)
+    if rest:
+        return _ring(m)
+    width, digits = -(-m.bit_length() // 8), _digits(root.bit_length())
+    constants = [root, *_pair(_r_to(2, digits, m), root), *_pair(_r_to(3, digits, m), root)]
+    return Ring(_pack([m], width), _pack(constants, width), width, digits, pairs=True)
+
+
+def _pair(x: mpz, root: mpz) -> tuple[mpz, mpz]:
+    high, low = gmpy2.f_divmod(x, root)
+    return low, high
 
 
 def powers(bases: Sequence[mpz], exponent: mpz, m: mpz, secret: bool) -> list[mpz]:
     """bᵢ^e mod m for one e ≥ 0."""
-    return _powers(bases, [exponent], _ring(m))
+    return _powers(bases, [exponent], _power_ring(m))
 
 
 def powers_each(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool) -> list[mpz]:
     """bᵢ^eᵢ mod m for eᵢ ≥ 0; all cost as much as the longest."""
-    return _powers(bases, exponents, _ring(m)) if bases else []
-
-
-def _powers(bases: Sequence[mpz], exponents: Sequence[mpz], ring: Ring) -> list[mpz]:
-    bits = max(e.bit_length() for e in exponents)
-    width = bits // 8 + 1
-    packed = _ifma.powers(*ring.arguments, ring.shape.pack(bases), _pack(exponents, width), width, bits)
-    return ring.shape.unpack(packed)
+    return _powers(bases, exponents, _power_ring(m)) if bases else []
 
 
 def powers_under(
     bases: Sequence[mpz], exponents: Sequence[mpz], moduli: Sequence[mpz], secret: bool
 ) -> list[mpz]:
     """bᵢ^eᵢ mod mᵢ for eᵢ ≥ 0; all cost as much as the longest exponent and the longest modulus."""
-    if not bases:
-        return []
-    shape = Shape.of(max(m.bit_length() for m in moduli))
+    return _powers(bases, exponents, _ring_of(moduli)) if bases else []
+
+
+def _powers(bases: Sequence[mpz], exponents: Sequence[mpz], ring: Ring) -> list[mpz]:
     bits = max(e.bit_length() for e in exponents)
     width = bits // 8 + 1
-    packed = _ifma.powers(
-        shape.pack(moduli),
-        shape.pack([shape.r_to(2, m) for m in moduli]),
-        shape.width,
-        shape.digits,
-        shape.pack(bases),
-        _pack(exponents, width),
-        width,
-        bits,
-    )
-    return shape.unpack(packed)
+    return ring.unpack(_ifma.powers(*ring.arguments, ring.pack(bases), _pack(exponents, width), width, bits))
 
 
 def multiply(xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]:
@@ -113,9 +121,9 @@ def multiply(xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]:
 def columns(rows: Sequence[Sequence[mpz]], m: mpz) -> list[mpz]:
     """∏ᵣ rows[r][i] mod m for each column i; at least one row."""
     ring = _ring(m)
-    correction = ring.shape.pack([ring.shape.r_to(len(rows), m)])
-    lists = b"".join(ring.shape.pack(row) for row in rows)
-    return ring.shape.unpack(_ifma.columns(*ring.arguments, correction, lists, len(rows)))
+    correction = ring.pack([_r_to(len(rows), ring.digits, m)])
+    lists = b"".join([ring.pack(row) for row in rows])
+    return ring.unpack(_ifma.columns(*ring.arguments, correction, lists, len(rows)))
 
 
 def product(xs: Sequence[mpz], m: mpz) -> mpz:
@@ -131,14 +139,12 @@ def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
     bits = max((e.bit_length() for e in exponents), default=0)
     if not bits:
         return mpz(1)
-    ring, width = _ring(m), bits // 8 + 1
+    ring, width = _power_ring(m), bits // 8 + 1
     window = _bucket_window(len(bases), bits)
     windows = -(-bits // (window * LANES)) * LANES
-    packed = _ifma.windows(
-        *ring.arguments, ring.shape.pack(bases), _pack(exponents, width), width, window, windows
-    )
+    packed = _ifma.windows(*ring.arguments, ring.pack(bases), _pack(exponents, width), width, window, windows)
     total = mpz(1)
-    for digit in reversed(ring.shape.unpack(packed)):
+    for digit in reversed(ring.unpack(packed)):
         total = gmpy2.powmod(total, 1 << window, m) * digit % m
     return total
 
@@ -158,21 +164,21 @@ class Table:
 
 def build_table(base: mpz, bits: int, window: int, m: mpz) -> Table:
     """A radix-2^window table for exponents of up to `bits` bits."""
-    ring = _ring(m)
+    ring = _power_ring(m)
     starts = [base]
     for _ in range(window, bits, window):
         starts.append(gmpy2.powmod(starts[-1], 1 << window, m))
-    return Table(_ifma.table(*ring.arguments, ring.shape.pack(starts), window), window)
+    return Table(_ifma.table(*ring.arguments, ring.pack(starts), window), window)
 
 
 def table_powers(table: Table, exponents: Sequence[mpz], bits: int, m: mpz) -> list[mpz]:
     """base^eᵢ mod m for eᵢ < 2^bits, by one product per digit; every digit reads its whole row."""
     if not exponents:
         return []
-    ring, width = _ring(m), bits // 8 + 1
+    ring, width = _power_ring(m), bits // 8 + 1
     rows = -(-bits // table.window)
     packed = _ifma.table_powers(*ring.arguments, table.handle, rows, _pack(exponents, width), width)
-    return ring.shape.unpack(packed)
+    return ring.unpack(packed)
 
 
 def _pack(numbers: Sequence[mpz], width: int) -> bytes:

@@ -9,14 +9,15 @@
 
 #include "ifma.h"
 
-#define MAX_DIGITS 512   /* columns of the arithmetic cannot overflow below 1024 */
+#define MAX_DIGITS 336   /* columns of the arithmetic cannot overflow below 340 */
 #define MAX_WINDOW 12    /* bits; a table or bucket array doubles with each */
 #define TABLE "protocol.crypto.kernel._ifma.table"
 
 /* The arguments that every function begins with. */
 struct call {
-    Py_buffer moduli, r_squared;
+    Py_buffer moduli, constants;
     Py_ssize_t width, digits;
+    int pairs;
     struct ring ring;
 };
 
@@ -33,17 +34,19 @@ static Py_ssize_t elements(const Py_buffer *buffer, Py_ssize_t width) {
 static int check_ring(struct call *call) {
     if (call->digits < 4 || call->digits > MAX_DIGITS || call->digits % 4 != 0)
         return fail("digits: not a multiple of four in range");
-    if (call->width < 1 || call->width > 8 * MAX_DIGITS)
+    if (call->width < 1 || call->width > 16 * MAX_DIGITS)
         return fail("width: out of range");
     const Py_ssize_t count = elements(&call->moduli, call->width);
-    if (count < 1 || elements(&call->r_squared, call->width) != count)
-        return fail("moduli and their constants differ in length");
+    if (count < 1 || (call->pairs && count != 1) ||
+        elements(&call->constants, call->width) != (call->pairs ? PAIR_CONSTANTS : count))
+        return fail("moduli and their constants do not match");
     call->ring = (struct ring){
         .moduli = call->moduli.buf,
-        .r_squared = call->r_squared.buf,
+        .constants = call->constants.buf,
         .moduli_count = (size_t)count,
         .width = (size_t)call->width,
         .digits = (size_t)call->digits,
+        .pairs = call->pairs != 0,
     };
     return 1;
 }
@@ -73,7 +76,7 @@ static PyObject *finish(PyObject *result, int status) {
 
 static void release(struct call *call, Py_buffer *a, Py_buffer *b) {
     PyBuffer_Release(&call->moduli);
-    PyBuffer_Release(&call->r_squared);
+    PyBuffer_Release(&call->constants);
     if (a)
         PyBuffer_Release(a);
     if (b)
@@ -93,7 +96,7 @@ static PyObject *powers(PyObject *self, PyObject *args) {
     struct exponents exponents;
     PyObject *result = NULL;
     uint8_t *out;
-    if (!PyArg_ParseTuple(args, "y*y*nny*y*nn", &call.moduli, &call.r_squared, &call.width, &call.digits, &bases,
+    if (!PyArg_ParseTuple(args, "y*y*nnpy*y*nn", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &bases,
                           &packed, &exponent_width, &bits))
         return NULL;
     const Py_ssize_t count = elements(&bases, call.width);
@@ -123,13 +126,13 @@ static PyObject *columns(PyObject *self, PyObject *args) {
     Py_ssize_t rows;
     PyObject *result = NULL;
     uint8_t *out;
-    if (!PyArg_ParseTuple(args, "y*y*nny*y*n", &call.moduli, &call.r_squared, &call.width, &call.digits, &correction,
+    if (!PyArg_ParseTuple(args, "y*y*nnpy*y*n", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &correction,
                           &lists, &rows))
         return NULL;
     const Py_ssize_t numbers = elements(&lists, call.width);
     if (!check_ring(&call))
         goto done;
-    if (correction.len != call.width || rows < 1 || numbers < 0 || numbers % rows != 0) {
+    if (call.pairs || correction.len != call.width || rows < 1 || numbers < 0 || numbers % rows != 0) {
         fail("the lists are not a rectangle of numbers");
         goto done;
     }
@@ -154,7 +157,7 @@ static PyObject *windows(PyObject *self, PyObject *args) {
     struct exponents exponents;
     PyObject *result = NULL;
     uint8_t *out;
-    if (!PyArg_ParseTuple(args, "y*y*nny*y*nnn", &call.moduli, &call.r_squared, &call.width, &call.digits, &bases,
+    if (!PyArg_ParseTuple(args, "y*y*nnpy*y*nnn", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &bases,
                           &packed, &exponent_width, &window, &number))
         return NULL;
     const Py_ssize_t count = elements(&bases, call.width);
@@ -185,7 +188,7 @@ static PyObject *table(PyObject *self, PyObject *args) {
     Py_buffer starts;
     Py_ssize_t window;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*nny*n", &call.moduli, &call.r_squared, &call.width, &call.digits, &starts, &window))
+    if (!PyArg_ParseTuple(args, "y*y*nnpy*n", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &starts, &window))
         return NULL;
     const Py_ssize_t rows = elements(&starts, call.width);
     if (!check_ring(&call))
@@ -214,7 +217,7 @@ static PyObject *table_powers(PyObject *self, PyObject *args) {
     Py_ssize_t exponent_width, rows;
     struct exponents exponents;
     uint8_t *out;
-    if (!PyArg_ParseTuple(args, "y*y*nnOny*n", &call.moduli, &call.r_squared, &call.width, &call.digits, &capsule, &rows,
+    if (!PyArg_ParseTuple(args, "y*y*nnpOny*n", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &capsule, &rows,
                           &packed, &exponent_width))
         return NULL;
     const Py_ssize_t count = elements(&packed, exponent_width);
@@ -243,14 +246,14 @@ done:
 static PyMethodDef functions[] = {
     {"supported", supported, METH_NOARGS, "supported() -> bool: whether this CPU and system can run the rest"},
     {"powers", powers, METH_VARARGS,
-     "powers(moduli, r_squared, width, digits, bases, exponents, exponent_width, exponent_bits) -> bytes"},
+     "powers(moduli, constants, width, digits, pairs, bases, exponents, exponent_width, exponent_bits) -> bytes"},
     {"columns", columns, METH_VARARGS,
-     "columns(moduli, r_squared, width, digits, correction, lists, rows) -> bytes"},
+     "columns(moduli, constants, width, digits, pairs, correction, lists, rows) -> bytes"},
     {"windows", windows, METH_VARARGS,
-     "windows(moduli, r_squared, width, digits, bases, exponents, exponent_width, window, windows) -> bytes"},
-    {"table", table, METH_VARARGS, "table(moduli, r_squared, width, digits, starts, window) -> table"},
+     "windows(moduli, constants, width, digits, pairs, bases, exponents, exponent_width, window, windows) -> bytes"},
+    {"table", table, METH_VARARGS, "table(moduli, constants, width, digits, pairs, starts, window) -> table"},
     {"table_powers", table_powers, METH_VARARGS,
-     "table_powers(moduli, r_squared, width, digits, table, rows, exponents, exponent_width) -> bytes"},
+     "table_powers(moduli, constants, width, digits, pairs, table, rows, exponents, exponent_width) -> bytes"},
     {NULL, NULL, 0, NULL},
 };
 

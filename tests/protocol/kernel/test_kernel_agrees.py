@@ -23,6 +23,11 @@ MODULI = {
     "4096 bits": (1 << 4096) - (1 << 2000) - 1,
     "6144 bits": (1 << 6144) - 1,
     "8192 bits": (1 << 8192) - 1,
+    # squares, as Paillier's moduli are, have arithmetic of their own in the kernel
+    "66-bit square": ((1 << 33) - 9) ** 2,
+    "4096-bit square": ((1 << 2048) - 1) ** 2,
+    "4095-bit square": ((1 << 2047) + (1 << 900) + 1) ** 2,
+    "6144-bit square": ((1 << 3072) - (1 << 77) - 1) ** 2,
 }
 
 
@@ -38,16 +43,18 @@ def m(request) -> int:
 
 
 def operands(m: int, count: int) -> list[int]:
-    edges = [0, 1, m - 1, m - 2, 2, m >> 1, (m >> 1) + 1, (1 << 64) - 1]
+    root = math.isqrt(m)
+    edges = [0, 1, m - 1, 2, root, m - root, root + 1, m >> 1, (m >> 1) + 1, (1 << 64) - 1, m - 2]
     return (edges + [secrets.randbelow(m) for _ in range(count)])[:count]
 
 
 small = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.parametrize("modulus", ["2049 bits", "66-bit square"])
 @pytest.mark.parametrize("count", [*range(18), 33])
-def test_any_number_of_lanes(count):
-    m = MODULI["2049 bits"]
+def test_any_number_of_lanes(count, modulus):
+    m = MODULI[modulus]
     xs, ys = operands(m, count), operands(m, count)[::-1]
     es = [secrets.randbits(150) for _ in range(count)]
     ring = Modulus(m)
@@ -67,6 +74,7 @@ def test_any_number_of_lanes(count):
 def test_edge_operands_at_every_size(m):
     xs = operands(m, 16)
     ring = Modulus(m)
+    assert ring.powers(xs, 1) == xs
     assert ring.multiply(xs, xs) == [x * x % m for x in xs]
     assert ring.multiply(xs, xs[::-1]) == [x * y % m for x, y in zip(xs, xs[::-1], strict=True)]
     assert ring.multiply([m - 1] * 9, [m - 1] * 9) == [1] * 9
