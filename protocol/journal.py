@@ -1,0 +1,66 @@
+"""What a member must never forget or contradict, as journal entries.
+
+The core asks for an append, holds back everything that depends on it, and goes on when it is durable.
+Replaying all entries in order rebuilds the durable part of a member's state.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from protocol.records import Record
+from protocol.wire import AttemptNumber, Digest, RoundNumber, Wire
+
+
+class Woke(Wire, frozen=True, tag="woke"):
+    """The daemon started for the `incarnation`-th time with this job."""
+
+    incarnation: Annotated[int, Meta(ge=1, le=2**32)]
+
+
+class Accepted(Wire, frozen=True, tag="accepted"):
+    """The operator, or its policy, accepted the job."""
+
+
+class OwnRecord(Wire, frozen=True, tag="own-record"):
+    """A record of this member, to be submitted unchanged until it is confirmed."""
+
+    record: Record
+
+
+class HeldShare(Wire, frozen=True, tag="held-share"):
+    """This member's share of the key with this digest. `secret` is opaque here and never shown."""
+
+    attempt: AttemptNumber
+    key: Digest
+    secret: Annotated[bytes, Meta(max_length=2**20)]
+
+    def __repr__(self) -> str:
+        return f"HeldShare(attempt={self.attempt}, key={self.key.hex()[:16]}, …)"
+
+
+class Released(Wire, frozen=True, tag="released"):
+    """From now on this member releases shares for this aggregate in this round, and for no other."""
+
+    round: RoundNumber
+    aggregate: Digest
+
+
+class Adopted(Wire, frozen=True, tag="adopted"):
+    """The round ended with this model; its weights are stored."""
+
+    round: RoundNumber
+    model: Digest
+
+
+AnyEntry = Woke | Accepted | OwnRecord | HeldShare | Released | Adopted
+
+
+class Entry(Wire, frozen=True):
+    """One line of the journal."""
+
+    LIMIT: ClassVar[int] = 2**20 + 4096
+
+    content: AnyEntry

@@ -1,0 +1,195 @@
+"""A job's life: proposed, accepted by all, a head opened, joined; in the end closed and settled.
+
+Mirrors `Lifecycle.tla`. What happens in between is `keygen` and `round`.
+"""
+
+from __future__ import annotations
+
+from protocol.effects import CloseHead, OpenHead, ProveMembership, Say
+from protocol.history import Phase
+from protocol.inputs import (
+    HeadClosed,
+    HeadFinal,
+    HeadReady,
+    Heard,
+    JobAccepted,
+    JobDeclined,
+    MembershipProved,
+    PeerUp,
+    StopRequested,
+)
+from protocol.journal import Accepted
+from protocol.messages import Accept, Decline, Message, Propose
+from protocol.records import Join, Record, Stop
+from protocol.state import Action, Head, State, Turn
+
+
+def on_accepted(turn: Turn, given: JobAccepted) -> None:
+    """AcceptJob: the operator agrees; everyone is told."""
+    if turn.state.life.accepted or turn.state.life.declined:
+        return
+    turn.journal(Accepted())
+    turn.life(accepted=True, accepts=turn.state.life.accepts | {turn.state.me})
+    turn.emit("AcceptJob")
+    turn.do(Say(turn.state.others, Accept(turn.state.history.job)))
+
+
+def on_declined(turn: Turn, given: JobDeclined) -> None:
+    """DeclineJob: the operator does not want it; an accepted job is stopped, not declined."""
+    if turn.state.life.accepted or turn.state.life.declined:
+        return
+    turn.life(declined=f"member {turn.state.me}: {given.reason}")
+    turn.emit("DeclineJob", reason=given.reason)
+    turn.do(Say(turn.state.others, Decline(turn.state.history.job, given.reason[:200])))
+
+
+def on_heard(turn: Turn, given: Heard) -> None:
+    """A peer proposes again, accepts or declines. Raises `MemberFault` for anything else."""
+    job, content = turn.state.history.job, Message.from_bytes(given.data).content
+    match content:
+        case Accept() if content.job == job:
+            turn.life(accepts=turn.state.life.accepts | {given.member})
+        case Decline() if content.job == job and turn.state.life.head is Head.NONE:
+            turn.life(declined=f"member {given.member}: {content.reason}")
+            turn.emit("JobDeclined", other=given.member, reason=content.reason)
+
+
+def on_peer_up(turn: Turn, given: PeerUp) -> None:
+    """Until the job runs, a peer that was away is told of it again, and whether it is accepted here."""
+    if turn.state.history.phase is Phase.JOINING and not turn.state.life.declined:
+        turn.do(Say((given.member,), Propose(turn.state.manifest)))
+        if turn.state.life.accepted:
+            turn.do(Say((given.member,), Accept(turn.state.history.job)))
+
+
+def on_stop(turn: Turn, given: StopRequested) -> None:
+    """The operator wants the job to end."""
+    turn.life(stop=given.reason or "no reason given")
+
+
+def on_head_ready(turn: Turn, given: HeadReady) -> None:
+    """The head is open; records can be anchored."""
+    if turn.state.life.head in (Head.NONE, Head.OPENING):
+        turn.life(head=Head.READY)
+
+
+def on_head_closed(turn: Turn, given: HeadClosed) -> None:
+    """The head is closed: by this member, by another, or by an operator."""
+    turn.life(head=Head.CLOSED)
+
+
+def on_head_final(turn: Turn, given: HeadFinal) -> None:
+    """What the chain holds in the end."""
+    turn.life(head=Head.CLOSED, final=dict(given.datums))
+
+
+def on_membership_proved(turn: Turn, given: MembershipProved) -> None:
+    """The Join record can be written."""
+    turn.life(proof=given.proof)
+
+
+def _open_head(turn: Turn) -> None:
+    turn.life(head=Head.OPENING)
+    turn.emit("OpenHead")
+    turn.do(OpenHead())
+
+
+def _prove(turn: Turn) -> None:
+    turn.life(proving=True)
+    turn.do(ProveMembership())
+
+
+def _submit_join(turn: Turn) -> None:
+    proof = turn.state.life.proof
+    if proof is not None:
+        turn.life(joined=True)
+        turn.submit(Join(proof))
+        turn.emit("SubmitJoin")
+
+
+def _submit_stop(turn: Turn) -> None:
+    turn.life(stopped=True)
+    turn.submit(Stop(turn.state.life.stop[:200]))
+    turn.emit("SubmitStop")
+
+
+def _finish_job(turn: Turn) -> None:
+    turn.life(ended=True)
+    turn.emit("FinishJob", model=turn.state.history.model.hex())
+
+
+def _abort_job(turn: Turn) -> None:
+    turn.life(ended=True)
+    turn.emit("AbortJob", reason=turn.state.history.reason)
+
+
+def _close_head(turn: Turn) -> None:
+    turn.life(head=Head.CLOSING)
+    turn.emit("CloseHead")
+    turn.do(CloseHead())
+
+
+def _settle_job(turn: Turn) -> None:
+    differing = mismatches(turn.state)
+    turn.life(head=Head.SETTLED)
+    turn.emit("SettleJob", mismatches=differing)
+
+
+def mismatches(state: State) -> tuple[int, ...]:
+    """Members whose last datum on L1 is not the last record that the order has of them."""
+    final = state.life.final or {}
+    chains = state.history.chains
+    return tuple(
+        member
+        for member in state.manifest.roster.indices
+        if member in chains and _digest_of(final.get(member)) != chains[member].digest
+    )
+
+
+def _digest_of(datum: bytes | None) -> bytes | None:
+    return None if datum is None else Record.from_bytes(datum).digest()
+
+
+def _everyone_accepted(state: State) -> bool:
+    return state.life.accepted and len(state.life.accepts) == state.manifest.roster.size
+
+
+def _ready_to_join(state: State) -> bool:
+    life = state.life
+    return life.accepted and life.head is Head.READY and not life.joined
+
+
+def _done_here(state: State) -> bool:
+    return state.ended == len(state.history.past)
+
+
+ACTIONS = (
+    Action(
+        "OpenHead",
+        lambda s: s.me == 1 and s.life.head is Head.NONE and _everyone_accepted(s) and not s.life.declined,
+        _open_head,
+    ),
+    Action("ProveMembership", lambda s: _ready_to_join(s) and not s.life.proving, _prove),
+    Action("SubmitJoin", lambda s: _ready_to_join(s) and s.life.proof is not None, _submit_join),
+    Action(
+        "SubmitStop",
+        lambda s: bool(s.life.stop) and not s.life.stopped and s.life.joined and not s.history.over,
+        _submit_stop,
+    ),
+    Action(
+        "FinishJob",
+        lambda s: s.history.phase is Phase.FINISHED and not s.life.ended and _done_here(s),
+        _finish_job,
+    ),
+    Action("AbortJob", lambda s: s.history.phase is Phase.ABORTED and not s.life.ended, _abort_job),
+    Action(
+        "CloseHead",
+        lambda s: s.me == 1 and s.life.ended and s.life.head is Head.READY and not s.own.pending,
+        _close_head,
+    ),
+    Action(
+        "SettleJob",
+        lambda s: s.life.final is not None and s.life.head is not Head.SETTLED,
+        _settle_job,
+    ),
+)

@@ -1,0 +1,38 @@
+"""What members say to each other before there is a ledger to say it on.
+
+Everything that members must agree on goes through the ledger; these only make it come about.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from protocol.manifest import Manifest
+from protocol.wire import Digest, ShortText, Wire
+
+
+class Propose(Wire, frozen=True, tag="propose"):
+    """Here is a job for all of us."""
+
+    manifest: Manifest
+
+
+class Accept(Wire, frozen=True, tag="accept"):
+    """My operator accepts the job."""
+
+    job: Digest
+
+
+class Decline(Wire, frozen=True, tag="decline"):
+    """My operator does not want the job."""
+
+    job: Digest
+    reason: ShortText
+
+
+class Message(Wire, frozen=True):
+    """One message between members."""
+
+    LIMIT: ClassVar[int] = Manifest.LIMIT + 1024
+
+    content: Propose | Accept | Decline

@@ -1,0 +1,219 @@
+"""A member's state, and a turn: one step from a state to the next with what it asks for.
+
+What is durable is marked so; the journal rebuilds it. The rest a crash may take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from protocol.effects import Append, Argument, Effect, Emit, Submit
+from protocol.history import Chain, History
+from protocol.inputs import Input
+from protocol.journal import AnyEntry, OwnRecord
+from protocol.manifest import Manifest
+from protocol.records import Blob, Body, Record
+
+
+class Head(Enum):
+    """The Hydra head as this member sees it."""
+
+    NONE = "none"
+    OPENING = "opening"
+    READY = "ready"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True)
+class Life:
+    """Where the job is before and after the ledger orders it. `accepted` is durable."""
+
+    accepted: bool = False
+    accepts: frozenset[int] = frozenset()
+    declined: str = ""
+    head: Head = Head.NONE
+    proving: bool = False
+    proof: bytes | None = None
+    joined: bool = False
+    stop: str = ""
+    stopped: bool = False
+    ended: bool = False
+    final: Mapping[int, bytes] | None = None
+
+
+@dataclass(frozen=True)
+class KeyWork:
+    """Key generation. `held` (key digest by attempt) is durable; `lost` is the last attempt that a
+    restart interrupted."""
+
+    held: Mapping[int, bytes] = field(default_factory=dict)
+    attempt: int = 0
+    lost: int = 0
+    failure: tuple[int, str] | None = None
+    reported: int = 0
+    abandoned: int = 0
+    adopted: bytes | None = None
+
+
+@dataclass(frozen=True)
+class RoundWork:
+    """This member's part in the round `number`; all volatile."""
+
+    number: int = 0
+    contributing: bool = False
+    blob: Blob | None = None
+    checking: frozenset[int] = frozenset()
+    checked: frozenset[int] = frozenset()
+    refused: frozenset[int] = frozenset()
+    attested: frozenset[int] = frozenset()
+    late: bool = False
+    overdue: bool = False
+    sealing: bool = False
+    voted: bool = False
+    summing: bool = False
+    summed: bool = False
+    sharing: bool = False
+    share: Blob | None = None
+    checking_shares: frozenset[int] = frozenset()
+    shares: frozenset[int] = frozenset()
+    refused_shares: frozenset[int] = frozenset()
+    opening: bool = False
+    model: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Own:
+    """What this member wrote, all durable: the end of its chain, records that are not confirmed yet,
+    the last round it committed, shared and reported in, and the aggregate released in each round."""
+
+    chain: Chain = field(default_factory=Chain)
+    pending: tuple[Record, ...] = ()
+    committed: int = 0
+    shared: int = 0
+    reported: int = 0
+    released: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything a member knows about one job.
+
+    `ended` is the last past round it has dealt with; `models` are the weights at hand (the last two).
+    While `held_back` is not None an append is on its way to the disk: what follows from it is held back,
+    and inputs wait in `backlog`.
+    """
+
+    me: int
+    manifest: Manifest
+    history: History
+    incarnation: int = 0
+    awake: bool = False
+    life: Life = field(default_factory=Life)
+    key: KeyWork = field(default_factory=KeyWork)
+    round: RoundWork = field(default_factory=RoundWork)
+    own: Own = field(default_factory=Own)
+    ended: int = 0
+    models: tuple[bytes, ...] = ()
+    fetching: bytes | None = None
+    events: int = 0
+    held_back: tuple[Effect, ...] | None = None
+    backlog: tuple[Input, ...] = ()
+
+    @property
+    def others(self) -> tuple[int, ...]:
+        """Every member but this one."""
+        return tuple(member for member in self.manifest.roster.indices if member != self.me)
+
+
+class Turn:
+    """One step in the making: the state as it becomes, and the effects in order.
+
+    Whatever is asked for after `journal` is held back by the core until the journal is durable; that is
+    how a record or a share can never be released before what it depends on is written down.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self._effects: list[Effect] = []
+        self._entries: list[AnyEntry] = []
+        self._held: list[Effect] = []
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether something was journalled: no further action in this turn."""
+        return bool(self._entries)
+
+    def life(self, **changes: object) -> None:
+        """Change the state's life."""
+        self.state = replace(self.state, life=replace(self.state.life, **changes))  # type: ignore[arg-type]
+
+    def key(self, **changes: object) -> None:
+        """Change the state's key work."""
+        self.state = replace(self.state, key=replace(self.state.key, **changes))  # type: ignore[arg-type]
+
+    def round(self, **changes: object) -> None:
+        """Change the state's round work."""
+        self.state = replace(self.state, round=replace(self.state.round, **changes))  # type: ignore[arg-type]
+
+    def own(self, **changes: object) -> None:
+        """Change what the state says this member wrote."""
+        self.state = replace(self.state, own=replace(self.state.own, **changes))  # type: ignore[arg-type]
+
+    def change(self, **changes: object) -> None:
+        """Change the state."""
+        self.state = replace(self.state, **changes)  # type: ignore[arg-type]
+
+    def do(self, effect: Effect) -> None:
+        """Ask for an effect, after everything asked for so far."""
+        (self._held if self._entries else self._effects).append(effect)
+
+    def journal(self, entry: AnyEntry) -> None:
+        """Append to the journal; what is asked for afterwards in this turn waits for it."""
+        self._entries.append(entry)
+
+    def emit(self, event: str, **arguments: Argument) -> None:
+        """Log a transition under its name in the specification."""
+        number = self.state.events + 1
+        self.change(events=number)
+        self.do(Emit(event, self.state.incarnation, number, self.state.history.slots, arguments))
+
+    def submit(self, body: Body) -> None:
+        """Journal a record with this body as the next of this member's chain, then submit it."""
+        state = self.state
+        chain, history = state.own.chain, state.history
+        record = Record(
+            version=1,
+            job=history.job,
+            member=state.me,
+            seq=chain.seq + 1,
+            prev=chain.digest,
+            seen=history.slots,
+            order=history.order,
+            body=body,
+        )
+        self.own(chain=Chain(record.seq, record.digest()), pending=(*state.own.pending, record))
+        self.journal(OwnRecord(record))
+        self.do(Submit(record))
+
+    def finish(self) -> tuple[State, tuple[Effect, ...]]:
+        """The new state and the effects that may happen now."""
+        if not self._entries:
+            return self.state, tuple(self._effects)
+        state = replace(self.state, held_back=tuple(self._held))
+        return state, (*self._effects, Append(tuple(self._entries)))
+
+
+@dataclass(frozen=True)
+class Action:
+    """A step that a member takes by itself: named as in the specification, taken whenever enabled.
+
+    Performing it disables it, so that the table comes to rest.
+    """
+
+    name: str
+    enabled: Callable[[State], bool]
+    perform: Callable[[Turn], None]
