@@ -23,7 +23,7 @@ from protocol.crypto.jointkey.record import Record
 from protocol.crypto.jointkey.replay import Replay
 from protocol.crypto.jointkey.sieve import FACTORS, Sieve
 from protocol.crypto.jointkey.verdict import Exchange, settle
-from protocol.crypto.jointkey.wire import blaming, pack, unpack
+from protocol.crypto.jointkey.wire import Residues, column_sums, unpack_rows
 
 Item = TypeVar("Item")
 
@@ -79,7 +79,7 @@ class Batch:
             quintets = self.sieve.polynomials(leaf)
             for member in self.setup.indices:
                 parts[member].append(self.sieve.part(quintets, member))
-        shape = Shape.exactly(COMMITMENT_BYTES, self.plan.batch, self.sieve.part_size)
+        shape = Shape.exactly(COMMITMENT_BYTES, self.plan.batch, self.sieve.parts.size)
         received = yield Round(shape, root(self._commitments()), parts)
         self.record.roots = dict(received.bodies)
         self.record.exchanges.append(Exchange("share in the sieve", shape, received))
@@ -90,25 +90,20 @@ class Batch:
         return [commit(leaf, context, self.record.number, c) for c, leaf in enumerate(self._leaves)]
 
     def _sum_sieve(self, received: Received, candidate: int) -> list[mpz]:
-        rows = []
-        for dealer in self.setup.indices:
-            with blaming(dealer):
-                rows.append(self.sieve.read_part(received.private[dealer][candidate]))
-        sums = [sum(column, mpz(0)) for column in zip(*rows, strict=True)]
+        parts = {dealer: received.private[dealer][candidate] for dealer in self.setup.indices}
+        sums = column_sums(unpack_rows(self.sieve.parts, parts).values())
         self._a_values.append(sums[::5])
-        return self.sieve.openings(sums)
+        return self.sieve.open(sums)
 
     def _open_sieve(self, mine: Sequence[Sequence[mpz]]) -> Generator[Round, Received, None]:
         """Open every try of every candidate and select."""
-        size = self.sieve.opening_size
-        body = b"".join(self.sieve.pack_openings(opening) for opening in mine)
+        size = self.sieve.openings.size
+        body = b"".join(self.sieve.openings.pack(opening) for opening in mine)
         received = yield Round(Shape.exactly(self.plan.batch * size), body)
         for candidate in self._tracked(range(self.plan.batch), "combining residues"):
-            openings = []
-            for member in self.setup.indices:
-                with blaming(member):
-                    data = received.bodies[member][candidate * size : (candidate + 1) * size]
-                    openings.append(self.sieve.read_openings(data))
+            span = slice(candidate * size, (candidate + 1) * size)
+            bodies = {member: body[span] for member, body in received.bodies.items()}
+            openings = list(unpack_rows(self.sieve.openings, bodies).values())
             opened = self.sieve.combine(openings)
             self.record.sieve_openings.append(openings)
             self.record.opened.append(opened)
@@ -131,38 +126,28 @@ class Batch:
             self._summands[candidate] = summands
             for member in self.setup.indices:
                 parts[member].append(self.product.part(dealing, summands, member))
-        shape = Shape.exactly(0, len(self.record.selections), self.product.part_size)
+        shape = Shape.exactly(0, len(self.record.selections), self.product.parts.size)
         received = yield Round(shape, b"", parts)
         self.record.exchanges.append(Exchange("share of the factors", shape, received))
         return [self._multiply(received, at) for at in range(shape.parts)]
 
     def _multiply(self, received: Received, at: int) -> mpz:
-        rows = []
-        for dealer in self.setup.indices:
-            with blaming(dealer):
-                rows.append(self.product.read_part(received.private[dealer][at]))
-        return self.product.opening([sum(column, mpz(0)) for column in zip(*rows, strict=True)])
+        parts = {dealer: received.private[dealer][at] for dealer in self.setup.indices}
+        return self.product.open(column_sums(unpack_rows(self.product.parts, parts).values()))
 
     def _open_product(self, mine: Sequence[mpz]) -> Generator[Round, Received, None]:
         """Open n of every sieved candidate, and divide by small primes."""
-        field, alive = self.plan.field, list(self.record.selections)
-        body = pack(mine, [field] * len(alive))
-        received = yield Round(Shape.exactly(len(body)), body)
+        alive = list(self.record.selections)
+        coding = Residues([self.plan.field] * len(alive))
+        received = yield Round(Shape.exactly(coding.size), coding.pack(mine))
         self.party.report("trial division", tried=self.record.number * self.plan.batch)
-        shares = self._read_all(received, [field] * len(alive))
+        shares = unpack_rows(coding, received.bodies)
         for at, candidate in enumerate(alive):
             row = [shares[member][at] for member in self.setup.indices]
             self.record.product_openings[candidate] = row
             self.record.moduli[candidate] = self.product.combine(row)
         kept = without_small_factors(self.plan, [self.record.moduli[c] for c in alive])
         self.record.base_two = {c: {} for c, keep in zip(alive, kept, strict=True) if keep}
-
-    def _read_all(self, received: Received, moduli: Sequence[mpz]) -> dict[int, list[mpz]]:
-        values = {}
-        for member in self.setup.indices:
-            with blaming(member):
-                values[member] = unpack(received.bodies[member], moduli)
-        return values
 
     def _test_base_two(self) -> Generator[Round, Received, None]:
         """One power of two per remaining candidate."""
@@ -171,9 +156,9 @@ class Batch:
         moduli = [self.record.moduli[c] for c in candidates]
         exponents = [self._exponent(c) for c in candidates]
         values = biprimality.powers_of_two(exponents, moduli)
-        body = pack(values, moduli)
-        received = yield Round(Shape.exactly(len(body)), body)
-        for member, row in self._read_all(received, moduli).items():
+        coding = Residues(moduli)
+        received = yield Round(Shape.exactly(coding.size), coding.pack(values))
+        for member, row in unpack_rows(coding, received.bodies).items():
             for candidate, value in zip(candidates, row, strict=True):
                 self.record.base_two[candidate][member] = value
         self.record.passed = [

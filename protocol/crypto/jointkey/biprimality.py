@@ -19,7 +19,7 @@ from gmpy2 import mpz
 from protocol.crypto.integers import byte_width
 from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.plan import Plan
-from protocol.crypto.jointkey.wire import pack, unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.kernel import Modulus, powers_under
 from protocol.crypto.profiles import CHALLENGE_BITS
 from protocol.crypto.sharing.shamir import evaluate, lagrange
@@ -96,9 +96,8 @@ class MaskedGcd:
         self.moduli = [n, _without_factors(n - 1, gmpy2.primorial(plan.sieve_bound))]
         t = plan.degree
         self._layout = Layout("divisors", [m for m in self.moduli for _ in range(1 + 4 * t)])
-        self._value_moduli = [m for m in self.moduli for _ in range(3)]
-        self.part_size = sum(byte_width(m) for m in self._value_moduli)
-        self.opening_size = sum(byte_width(m) for m in self.moduli)
+        self.parts = Residues([m for m in self.moduli for _ in range(3)])
+        self.openings = Residues(self.moduli)
 
     def part(self, leaf: bytes, total: mpz, point: int, *, leads: bool) -> bytes:
         """Shares for `point` of p + q − 1 and p + q − 2, of a mask for each, and of zero.
@@ -111,27 +110,14 @@ class MaskedGcd:
             mask = [next(drawn) for _ in range(t + 1)]
             zero = [mpz(0), *(next(drawn) for _ in range(2 * t))]
             values += [evaluate(f, point, modulus) for f in (secret, mask, zero)]
-        return pack(values, self._value_moduli)
+        return self.parts.pack(values)
 
-    def opening(self, parts: Sequence[Sequence[mpz]]) -> list[mpz]:
-        """A member's shares of the masked secrets, from the values dealt to it."""
-        sums = [sum(column, mpz(0)) for column in zip(*parts, strict=True)]
+    def open(self, sums: Sequence[mpz]) -> list[mpz]:
+        """A member's shares of the masked secrets, from the sums of the values dealt to it."""
         return [
             (sums[3 * i] * sums[3 * i + 1] + sums[3 * i + 2]) % modulus
             for i, modulus in enumerate(self.moduli)
         ]
-
-    def read_part(self, part: bytes) -> list[mpz]:
-        """The six values of a part. Raises `MalformedInteger`."""
-        return unpack(part, self._value_moduli)
-
-    def pack_opening(self, opening: Sequence[mpz]) -> bytes:
-        """An opening as bytes."""
-        return pack(opening, self.moduli)
-
-    def read_opening(self, data: bytes) -> list[mpz]:
-        """The inverse of `pack_opening`. Raises `MalformedInteger`."""
-        return unpack(data, self.moduli)
 
     def passes(self, openings: Sequence[Sequence[mpz]]) -> bool:
         """Whether both divisors are 1, from the openings of members 1 … N in order."""

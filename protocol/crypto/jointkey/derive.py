@@ -28,7 +28,7 @@ from protocol.crypto.integers import byte_width, decode_integer, encode_integer,
 from protocol.crypto.jointkey.errors import GenerationFailed
 from protocol.crypto.jointkey.party import Finished, Party, Received, Round, Shape, Steps
 from protocol.crypto.jointkey.verdict import Accusation, Exchange, settle
-from protocol.crypto.jointkey.wire import blaming, pack, unpack
+from protocol.crypto.jointkey.wire import Residues, blaming
 from protocol.crypto.paillier import PublicKey
 from protocol.crypto.sharing import additive, integer
 from protocol.crypto.sharing.additive import SEED_BYTES
@@ -101,7 +101,7 @@ class _Derivation:
     def _units(self, sender: int, body: bytes, count: int) -> list[mpz]:
         square = self.public.n**2
         with blaming(sender):
-            values = unpack(body, [square] * count)
+            values = Residues([square] * count).unpack(body)
             require_units(values, self.public.n, "commitment")
         return values
 
@@ -139,7 +139,9 @@ class _Derivation:
         shape = Shape.exactly((threshold - 1) * self.public.width, 1, byte_width(bound))
         received = yield Round(
             shape,
-            pack(integer.commit(coefficients[1:], self.base, square), [square.value] * (threshold - 1)),
+            Residues([square.value] * (threshold - 1)).pack(
+                integer.commit(coefficients[1:], self.base, square)
+            ),
             {
                 member: [encode_integer(integer.evaluate(coefficients, member), byte_width(bound))]
                 for member in self.setup.indices

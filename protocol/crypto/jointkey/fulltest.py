@@ -6,14 +6,13 @@ from collections.abc import Generator
 
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width
 from protocol.crypto.jointkey import biprimality
 from protocol.crypto.jointkey.biprimality import MaskedGcd
 from protocol.crypto.jointkey.party import Party, Received, Round, Shape
 from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.record import Record, Tested
 from protocol.crypto.jointkey.verdict import Exchange
-from protocol.crypto.jointkey.wire import blaming, pack, unpack
+from protocol.crypto.jointkey.wire import Residues, blaming, column_sums, unpack_rows
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import SameExponentProver
 
@@ -33,30 +32,22 @@ def full_test(
     mine = biprimality.values(n, tested, quarter)
     claim = biprimality.statement(n, powers_of_two[party.me], tested, mine)
     proof = prove(claim, SameExponentProver(claim, int(quarter)), setup.context(party.me))
-    split = len(tested) * byte_width(n)
-    shape = Shape.exactly(split + len(proof), 1, divisors.part_size)
+    powers = Residues([n] * len(tested))
+    shape = Shape.exactly(powers.size + len(proof), 1, divisors.parts.size)
     received = yield Round(
         shape,
-        pack(mine, [n] * len(mine)) + proof,
+        powers.pack(mine) + proof,
         {i: [divisors.part(leaf, total, i, leads=party.me == leader)] for i in setup.indices},
     )
-    values = {}
+    values = unpack_rows(powers, {i: received.bodies[i][: powers.size] for i in setup.indices})
     for member in setup.indices:
-        body = received.bodies[member]
         with blaming(member):
-            values[member] = unpack(body[:split], [n] * len(tested))
             claim = biprimality.statement(n, powers_of_two[member], tested, values[member])
-            verify(claim, body[split:], setup.context(member))
-    parts = {}
-    for dealer in setup.indices:
-        with blaming(dealer):
-            parts[dealer] = divisors.read_part(received.private[dealer][0])
-    opening = divisors.opening(list(parts.values()))
-    opened = yield Round(Shape.exactly(divisors.opening_size), divisors.pack_opening(opening))
-    openings = {}
-    for member in setup.indices:
-        with blaming(member):
-            openings[member] = divisors.read_opening(opened.bodies[member])
+            verify(claim, received.bodies[member][powers.size :], setup.context(member))
+    dealt = unpack_rows(divisors.parts, {i: received.private[i][0] for i in setup.indices})
+    mine = divisors.open(column_sums(dealt.values()))
+    opened = yield Round(Shape.exactly(divisors.openings.size), divisors.openings.pack(mine))
+    openings = unpack_rows(divisors.openings, opened.bodies)
     passed = biprimality.passes(n, values, leader) and divisors.passes(list(openings.values()))
     return Tested(
         candidate, values, Exchange("share for the divisor checks", shape, received), openings, passed

@@ -2,13 +2,13 @@
 
 What holds, with t = ⌊(N−1)/2⌋:
 
-- *Privacy*: up to t members that follow the protocol and pool what they saw learn nothing about the factors of
-  n beyond n, the public residues modulo the primes up to 31 and, to 2^-80, what the tests open.
-- *Detection*: members that depart from it are named when they deal wrong shares, open wrong values or spoil the
-  tests of a candidate that fails (its leaves are opened and everything is replayed; a candidate is dealt before
-  anyone knows which will succeed), when they use differing exponents in the full test, reshare or decrypt
-  wrongly in `derive`, equivocate, or send what does not parse. What a member does to the candidate that wins
-  cannot be replayed, but what it changes there makes the tests fail.
+- *Privacy*: up to t members that follow the protocol and pool what they saw learn nothing about the factors
+  of n beyond n, the public residues modulo the primes up to 31 and, to 2^-80, what the tests open.
+- *Detection*: members that depart from it are named when they deal wrong shares, open wrong values or spoil
+  the tests of a candidate that fails (its leaves are opened and everything is replayed; a candidate is dealt
+  before anyone knows which will succeed), when they use differing exponents in the full test, reshare or
+  decrypt wrongly in `derive`, equivocate, or send what does not parse. What a member does to the candidate
+  that wins cannot be replayed, but what it changes there makes the tests fail.
 - *Abort without a name*: a wrong share in the multiplication β·φ(n) or in the opening of θ
   (`GenerationFailed`). Nothing secret depends on the discarded key.
 """
@@ -28,7 +28,7 @@ from protocol.crypto.jointkey.party import Party, Progress, Received, Round, Set
 from protocol.crypto.jointkey.plan import plan
 from protocol.crypto.jointkey.product import Product
 from protocol.crypto.jointkey.sieve import Sieve
-from protocol.crypto.jointkey.wire import blaming, pack, packed_size, unpack
+from protocol.crypto.jointkey.wire import Residues, column_sums, unpack_rows
 from protocol.crypto.paillier import public_key
 from protocol.crypto.sharing import shamir
 from protocol.errors import OwnFault
@@ -72,14 +72,11 @@ class HonestMajorityParty(Party):
             shamir.deal(value, bound, members, field)
             for value, bound in ((winner.totient, degree), (beta, degree), (0, 2 * degree))
         )
-        moduli = [field] * 3
+        coding = Residues([field] * 3)
         received = yield Round(
-            Shape.exactly(0, 1, packed_size(moduli)),
-            private={i: [pack((secret[i], mask[i], zero[i]), moduli)] for i in self.setup.indices},
+            Shape.exactly(0, 1, coding.size),
+            private={i: [coding.pack((secret[i], mask[i], zero[i]))] for i in self.setup.indices},
         )
-        rows = []
-        for dealer in self.setup.indices:
-            with blaming(dealer):
-                rows.append(unpack(received.private[dealer][0], moduli))
-        left, right, blind = (sum(column, mpz(0)) for column in zip(*rows, strict=True))
+        dealt = unpack_rows(coding, {i: received.private[i][0] for i in self.setup.indices})
+        left, right, blind = column_sums(dealt.values())
         return shamir.lagrange(self.setup.indices, field)[self.me] * (left * right + blind) % field

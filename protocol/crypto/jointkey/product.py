@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import gmpy2
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width
 from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.plan import Plan
-from protocol.crypto.jointkey.wire import pack, unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.sharing.shamir import evaluate
 
 
@@ -31,9 +30,7 @@ class Product:
         self.plan = plan
         t = plan.degree
         self._layout = Layout("product", [plan.spread] * 2 + [plan.field] * (4 * t))
-        self._moduli = [plan.field] * 3
-        self.value_size = byte_width(plan.field)
-        self.part_size = 3 * self.value_size
+        self.parts = Residues([plan.field] * 3)
 
     def dealing(self, leaf: bytes) -> Dealing:
         """What a member draws for one candidate."""
@@ -44,13 +41,9 @@ class Product:
     def part(self, dealing: Dealing, summands: Sequence[mpz], point: int) -> bytes:
         """Shares for member `point` of this member's summands of p and q, and of zero."""
         p, q = ([summand, *mask] for summand, mask in zip(summands, dealing.masks, strict=True))
-        return pack((evaluate(f, point, self.plan.field) for f in (p, q, dealing.zero)), self._moduli)
+        return self.parts.pack([evaluate(f, point, self.plan.field) for f in (p, q, dealing.zero)])
 
-    def read_part(self, part: bytes) -> list[mpz]:
-        """The three values of a part. Raises `MalformedInteger`."""
-        return unpack(part, self._moduli)
-
-    def opening(self, sums: Sequence[mpz]) -> mpz:
+    def open(self, sums: Sequence[mpz]) -> mpz:
         """A member's share of n, of degree 2t, from the sums of the values dealt to it."""
         p, q, zero = sums
         return (p * q + zero) % self.plan.field

@@ -1,9 +1,9 @@
 """Replay of failed candidates: from the opened leaves follows every message, and who sent another one.
 
 A wrong private part is known to its recipient alone, who accuses its dealer with the evidence. What was
-broadcast is checked by results first (the openings of a try combine to the true products, n is p·q, a rejected
-candidate is no product of primes), and member by member only where a result is off. Wrong values that changed
-no result are let pass.
+broadcast is checked by results first (the openings of a try combine to the true products, n is p·q, a
+rejected candidate is no product of primes), and member by member only where a result is off. Wrong values
+that changed no result are let pass.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from protocol.crypto.jointkey.errors import Cheater
 from protocol.crypto.jointkey.leaf import LEAF_BYTES, commit, root
 from protocol.crypto.jointkey.party import Setup
 from protocol.crypto.jointkey.plan import Plan
-from protocol.crypto.jointkey.product import Product
+from protocol.crypto.jointkey.product import Dealing, Product
 from protocol.crypto.jointkey.record import Record, Tested
 from protocol.crypto.jointkey.sieve import Quintet, Sieve
 from protocol.crypto.jointkey.verdict import Accusation
+from protocol.crypto.jointkey.wire import Residues, column_sums
 from protocol.crypto.sharing.shamir import evaluate
 
 SIEVE, PRODUCT, DIVISORS = range(3)
@@ -104,14 +105,14 @@ class Replay:
         position = self._position(exchange, candidate)
         private = self.record.all_exchanges()[exchange].received.private
         for dealer in self.setup.indices:
-            if private[dealer][position] != rerun.part(exchange, dealer, me):
+            if dealer != me and private[dealer][position] != rerun.part(exchange, dealer, me):
                 self.accusation = self.accusation or Accusation(dealer, exchange, position)
 
     def _check_openings(self, candidate: int, rerun: _Rerun) -> None:
         if rerun.opened() == self.record.opened[candidate]:
             return
         for member, opening in zip(self.setup.indices, self.record.sieve_openings[candidate], strict=True):
-            if opening != self.sieve.openings(rerun.dealt_to(member)):
+            if opening != self.sieve.open(rerun.dealt(SIEVE, self.sieve.parts, member)):
                 self._name(member, "opened a wrong sieve share", candidate)
 
     def _check_product(self, candidate: int, rerun: _Rerun) -> None:
@@ -141,10 +142,7 @@ class Replay:
             squares = [value**2 % n for value in tested.values[member]]
             if squares != biprimality.values(n, [base**2 % n for base in bases], quarter):
                 self._name(member, "published wrong values in the test of a modulus", tested.candidate)
-            dealt = [
-                divisors.read_part(rerun.part(DIVISORS, dealer, member)) for dealer in self.setup.indices
-            ]
-            if tested.openings[member] != divisors.opening(dealt):
+            if tested.openings[member] != divisors.open(rerun.dealt(DIVISORS, divisors.parts, member)):
                 self._name(member, "opened wrong shares in the divisor checks", tested.candidate)
 
     def _name(self, member: int, what: str, candidate: int) -> None:
@@ -162,6 +160,7 @@ class _Rerun:
             for member in replay.setup.indices
         }
         self._joint = [_sum_quintets(row) for row in zip(*self._quintets.values(), strict=True)]
+        self._dealings: dict[int, Dealing] = {}
         self._summands: dict[int, list[mpz]] = {}
 
     def part(self, exchange: int, dealer: int, recipient: int) -> bytes:
@@ -170,23 +169,20 @@ class _Rerun:
         if exchange == SIEVE:
             return replay.sieve.part(self._quintets[dealer], recipient)
         if exchange == PRODUCT:
-            dealing = replay.product.dealing(replay.leaf(dealer, self._candidate))
-            return replay.product.part(dealing, self.summands(dealer), recipient)
+            return replay.product.part(self._dealing(dealer), self.summands(dealer), recipient)
         divisors = MaskedGcd(replay.plan, replay.record.moduli[self._candidate])
         leaf, total = replay.leaf(dealer, self._candidate), sum(self.summands(dealer), mpz(0))
         return divisors.part(leaf, total, recipient, leads=self._leads(dealer))
 
-    def dealt_to(self, member: int) -> list[mpz]:
-        """The sums of the sieve values dealt to `member`."""
-        return [
-            evaluate(f, member, modulus)
-            for quintet, modulus in zip(self._joint, self._replay.sieve.moduli, strict=True)
-            for f in quintet.each()
-        ]
+    def dealt(self, exchange: int, coding: Residues, member: int) -> list[mpz]:
+        """The sums of the values that were due to `member`."""
+        return column_sums(
+            coding.unpack(self.part(exchange, dealer, member)) for dealer in self._replay.setup.indices
+        )
 
     def opened(self) -> list[mpz]:
         """What the openings of every try combine to."""
-        return self._replay.sieve.openings([f[0] for quintet in self._joint for f in quintet.each()])
+        return self._replay.sieve.open(self._replay.sieve.values(self._joint, 0))
 
     def summands(self, member: int) -> list[mpz]:
         """The member's summands of p and q."""
@@ -196,7 +192,7 @@ class _Rerun:
                 member,
                 [evaluate(quintet.a, member, m) for quintet, m in zip(self._joint, moduli, strict=True)],
                 replay.record.selections[self._candidate],
-                replay.product.dealing(replay.leaf(member, self._candidate)).spread,
+                self._dealing(member).spread,
                 replay.record.constants if self._leads(member) else None,
             )
         return self._summands[member]
@@ -208,11 +204,8 @@ class _Rerun:
 
     def product_opening(self, member: int) -> mpz:
         """The member's share of n."""
-        rows = [
-            self._replay.product.read_part(self.part(PRODUCT, dealer, member))
-            for dealer in self._replay.setup.indices
-        ]
-        return self._replay.product.opening([sum(column, mpz(0)) for column in zip(*rows, strict=True)])
+        product = self._replay.product
+        return product.open(self.dealt(PRODUCT, product.parts, member))
 
     def exponent(self, member: int) -> mpz:
         """The member's part of φ(n)."""
@@ -220,13 +213,24 @@ class _Rerun:
         n = self._replay.record.moduli[self._candidate]
         return biprimality.exponent(n, p, q, leads=self._leads(member))
 
+    def _dealing(self, member: int) -> Dealing:
+        if member not in self._dealings:
+            leaf = self._replay.leaf(member, self._candidate)
+            self._dealings[member] = self._replay.product.dealing(leaf)
+        return self._dealings[member]
+
     def _leads(self, member: int) -> bool:
         return self._replay.plan.leader(self._candidate) == member
 
 
 def _sum_quintets(quintets: Sequence[Quintet]) -> Quintet:
-    columns = zip(*(quintet.each() for quintet in quintets), strict=True)
-    return Quintet(*([sum(c, mpz(0)) for c in zip(*rows, strict=True)] for rows in columns))
+    return Quintet(
+        a=column_sums([quintet.a for quintet in quintets]),
+        r=column_sums([quintet.r for quintet in quintets]),
+        s=column_sums([quintet.s for quintet in quintets]),
+        y=column_sums([quintet.y for quintet in quintets]),
+        z=column_sums([quintet.z for quintet in quintets]),
+    )
 
 
 def _probably_prime(value: mpz) -> bool:

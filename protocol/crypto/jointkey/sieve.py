@@ -18,7 +18,7 @@ from gmpy2 import mpz
 
 from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.plan import Plan
-from protocol.crypto.jointkey.wire import pack, packed_size, unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.sharing.shamir import evaluate
 from protocol.crypto.transcript import Context, Transcript
 
@@ -30,17 +30,13 @@ Polynomial = list[mpz]
 
 @dataclass(frozen=True, repr=False)
 class Quintet:
-    """One try's polynomials, or their values at one point, or sums of either."""
+    """One try's polynomials, of one member or summed over all."""
 
     a: Polynomial
     r: Polynomial
     s: Polynomial
     y: Polynomial
     z: Polynomial
-
-    def each(self) -> tuple[Polynomial, ...]:
-        """In the order in which messages carry them."""
-        return self.a, self.r, self.s, self.y, self.z
 
 
 Selection = tuple[mpz, ...]
@@ -56,10 +52,9 @@ class Sieve:
         t = plan.degree
         self._lengths = (t + 1, t + 1, t + 1, 2 * t, 2 * t)
         self._layout = Layout("sieve", [m for m in self.moduli for _ in range(sum(self._lengths))])
-        self._value_moduli = [m for m in self.moduli for _ in self._lengths]
         self._opening_moduli = [m for m in self.moduli for _ in range(2)]
-        self.part_size = packed_size(self._value_moduli)
-        self.opening_size = packed_size(self._opening_moduli)
+        self.parts = Residues([m for m in self.moduli for _ in self._lengths])
+        self.openings = Residues(self._opening_moduli)
         self._unit = _idempotent(plan.fixed, plan.sieved)
 
     def polynomials(self, leaf: bytes) -> list[Quintet]:
@@ -73,32 +68,23 @@ class Sieve:
 
     def part(self, quintets: Sequence[Quintet], point: int) -> bytes:
         """What their dealer sends to member `point`."""
-        values = [
+        return self.parts.pack(self.values(quintets, point))
+
+    def values(self, quintets: Sequence[Quintet], point: int) -> list[mpz]:
+        """The values of all polynomials at `point`, five per try."""
+        return [
             evaluate(f, point, modulus)
             for quintet, modulus in zip(quintets, self.moduli, strict=True)
-            for f in quintet.each()
+            for f in (quintet.a, quintet.r, quintet.s, quintet.y, quintet.z)
         ]
-        return pack(values, self._value_moduli)
 
-    def read_part(self, part: bytes) -> list[mpz]:
-        """The values in a part, five per try. Raises `MalformedInteger`."""
-        return unpack(part, self._value_moduli)
-
-    def openings(self, sums: Sequence[mpz]) -> list[mpz]:
+    def open(self, sums: Sequence[mpz]) -> list[mpz]:
         """A member's shares of r·a and s·(a − 1) for every try, from the sums of the values dealt to it."""
         opened = []
         for index, modulus in enumerate(self.moduli):
             a, r, s, y, z = sums[5 * index : 5 * index + 5]
             opened += [(r * a + y) % modulus, (s * (a - 1) + z) % modulus]
         return opened
-
-    def pack_openings(self, opened: Sequence[mpz]) -> bytes:
-        """One candidate's openings as bytes."""
-        return pack(opened, self._opening_moduli)
-
-    def read_openings(self, data: bytes) -> list[mpz]:
-        """The inverse of `pack_openings`. Raises `MalformedInteger`."""
-        return unpack(data, self._opening_moduli)
 
     def combine(self, openings: Sequence[Sequence[mpz]]) -> list[mpz]:
         """r·a and s·(a − 1) for every try, from the openings of members 1 … N in order."""

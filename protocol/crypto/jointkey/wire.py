@@ -2,36 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width, decode_integer, encode_integer
+from protocol.crypto.integers import MalformedInteger, byte_width
 from protocol.errors import MemberFault
 
 
-def pack(values: Iterable[int], moduli: Iterable[int]) -> bytes:
-    """Residues, each in the width of its own modulus."""
-    return b"".join(encode_integer(v, byte_width(m)) for v, m in zip(values, moduli, strict=True))
+class Residues:
+    """The encoding of a list of residues, each with its own modulus and in the width of that modulus."""
+
+    def __init__(self, moduli: Sequence[int]) -> None:
+        widths = [byte_width(modulus) for modulus in moduli]
+        self.size = sum(widths)
+        self._widths = widths
+        self._fields, start = [], 0
+        for modulus, width in zip(moduli, widths, strict=True):
+            self._fields.append((start, start + width, mpz(modulus)))
+            start += width
+
+    def pack(self, values: Iterable[int]) -> bytes:
+        """Exactly as many reduced values as there are moduli, big-endian: `size` bytes."""
+        pairs = zip(values, self._widths, strict=True)
+        return b"".join([int(value).to_bytes(width, "big") for value, width in pairs])
+
+    def unpack(self, data: bytes) -> list[mpz]:
+        """The residues in `data`; raises `MalformedInteger` for a wrong length or one beyond its modulus."""
+        if len(data) != self.size:
+            raise MalformedInteger(f"a list of residues has {len(data)} bytes instead of {self.size}")
+        values = [mpz(int.from_bytes(data[start:end], "big")) for start, end, _ in self._fields]
+        for value, (_, _, modulus) in zip(values, self._fields, strict=True):
+            if value >= modulus:
+                raise MalformedInteger("a residue is not below its modulus")
+        return values
 
 
-def unpack(data: bytes, moduli: Sequence[int]) -> list[mpz]:
-    """The residues in `data`; raises `MalformedInteger` for one not below its modulus.
-
-    `data` has the total width of `moduli`: the frame was checked for it.
-    """
-    values, at = [], 0
-    for modulus in moduli:
-        width = byte_width(modulus)
-        values.append(decode_integer(data[at : at + width], width=width, below=modulus))
-        at += width
-    return values
+def unpack_rows(coding: Residues, messages: Mapping[int, bytes]) -> dict[int, list[mpz]]:
+    """Everybody's residues by member; a malformed list names its author."""
+    rows = {}
+    for member, data in messages.items():
+        with blaming(member):
+            rows[member] = coding.unpack(data)
+    return rows
 
 
-def packed_size(moduli: Iterable[int]) -> int:
-    """Bytes of `pack` for these moduli."""
-    return sum(byte_width(modulus) for modulus in moduli)
+def column_sums(rows: Iterable[Sequence[mpz]]) -> list[mpz]:
+    """The sums, over rows of equal length, of what stands in the same place."""
+    return [sum(column, mpz(0)) for column in zip(*rows, strict=True)]
 
 
 @contextmanager
