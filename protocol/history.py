@@ -311,7 +311,7 @@ def _read_result(now: History, author: int, body: Result) -> History:
         return _end_round(now, EndedRound(current.number, body.model, sealed))
     missing = now.manifest.roster.size - len(results)
     if max(counts.count(model) for model in counts) + missing < needed:
-        return replace(now, phase=Phase.ABORTED, reason=f"members disagree on round {current.number}")
+        return _abort(now, f"members disagree on round {current.number}")
     return now
 
 
@@ -321,7 +321,11 @@ def _read_stop(now: History, author: int, body: Stop) -> History:
     now = replace(now, stops=stops)
     if len(stops) < now.manifest.thresholds.shares:
         return now
-    return replace(now, phase=Phase.ABORTED, reason=f"stopped by its members: {body.reason}")
+    return _abort(now, f"stopped by its members: {body.reason}")
+
+
+def _abort(now: History, reason: str) -> History:
+    return replace(now, phase=Phase.ABORTED, reason=reason, round=None)
 
 
 def _end_round(now: History, ended: EndedRound) -> History:

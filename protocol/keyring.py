@@ -1,4 +1,4 @@
-"""A joint key and one member's share of it as bytes: what the journal keeps, encrypted, and a backup holds."""
+"""A joint key and a member's share of it as bytes: for the journal, which is encrypted, and backups."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from protocol.wire import MAX_KEY_ATTEMPTS, MAX_ROUNDS, Digest, ShortText, Wire
 
 DAY = 24 * 3600
 Seconds = Annotated[int, Meta(ge=1, le=30 * DAY)]
-Parameter = bool | int | float | str | list[int] | list[float] | list[str]
+Parameter = bool | int | float | str | list[bool | int | float | str]
 
 
 class Deadlines(Wire, frozen=True):

@@ -11,7 +11,7 @@ from protocol.encoding.errors import Malformed
 
 def dump(value: object) -> bytes:
     """The shortest MessagePack encoding of `value`; maps keep the order of their keys."""
-    return bytes(msgpack.packb(value, use_bin_type=True, strict_types=True))
+    return bytes(msgpack.packb(value, use_bin_type=True))
 
 
 def load(data: bytes, what: str) -> Any:  # noqa: ANN401
