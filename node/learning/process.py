@@ -154,7 +154,7 @@ class WorkerProcess:
             return f"it sent garbage: {error}"
         code = self._process.returncode
         if code is not None and code < 0:
-            return f"it was ended by signal {signal.Signals(-code).name}"
+            return f"it was ended by signal {-code} ({signal.strsignal(-code)})"
         return f"it ended with exit code {code}"
 
 

@@ -7,8 +7,6 @@ files under their usual names, raw or gzipped.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from node.learning.mnist import idx
+from node.learning.mnist.files import write_whole
 from node.learning.mnist.idx import Bytes
 from protocol.errors import OperatorFault
 
@@ -80,11 +79,7 @@ def read_folder(folder: Path) -> Digits:
 
 def write_samples(path: Path, samples: Samples) -> None:
     """Writes an NPZ file that appears whole or not at all, readable by its owner only."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", delete=False) as file:
-        np.savez_compressed(file, images=samples.images, labels=samples.labels)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(file.name, path)
+    write_whole(path, lambda file: np.savez_compressed(file, images=samples.images, labels=samples.labels))
 
 
 def check(samples: Samples, name: str) -> Samples:

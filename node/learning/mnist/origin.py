@@ -17,9 +17,12 @@ import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from node.learning.mnist import idx
+from node.learning.mnist.files import cannot_write, make_folder, write_whole
 from node.learning.mnist.folder import Digits, Samples, check, read_folder
 from node.learning.task import Monitor
 from protocol.errors import OperatorFault
@@ -95,7 +98,7 @@ def obtain(
     if folder is not None:
         return _original(read_folder(folder), str(folder))
     home = cache or default_cache()
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(home)
     with _locked(home / ".lock", monitor):
         originals = _cached(home)
         if originals is None:
@@ -149,11 +152,11 @@ def _cached(home: Path) -> Originals | None:
 
 def _keep(originals: Originals, home: Path) -> None:
     for part, raw in originals.items():
-        with tempfile.NamedTemporaryFile(dir=home, prefix=".writing-", delete=False) as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, home / FILES[part].stem)
+        write_whole(home / FILES[part].stem, partial(_write, raw))
+
+
+def _write(raw: bytes, file: IO[bytes]) -> None:
+    file.write(raw)
 
 
 def _fetch(mirrors: Sequence[str], monitor: Monitor) -> Originals:
@@ -247,7 +250,7 @@ def _unzip(archive: Path) -> Originals:
 @contextlib.contextmanager
 def _locked(path: Path, monitor: Monitor) -> Iterator[None]:
     """Holds a file lock that ends with this process, whatever ends it."""
-    with path.open("w") as file:
+    with _opened(path) as file:
         started = time.monotonic()
         while True:
             try:
@@ -263,3 +266,10 @@ def _locked(path: Path, monitor: Monitor) -> Iterator[None]:
             monitor.progress("wait for another process's fetch", int(waited), int(LOCK_TIMEOUT))
             time.sleep(LOCK_INTERVAL)
         yield
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("w")
+    except OSError as error:
+        raise cannot_write(path, error) from error

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from node.learning.mnist.files import make_folder
 from node.learning.mnist.folder import CLASSES, Digits, write_samples
 from node.learning.mnist.idx import Bytes
 from protocol.errors import OperatorFault
@@ -53,7 +54,7 @@ def write_shards(digits: Digits, members: int, how: str, seed: int, folder: Path
     common: Path | None = None
     for number, indices in enumerate(divide(digits.train.labels, members, how, seed), start=1):
         shard = folder / f"member-{number}"
-        shard.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(shard)
         write_samples(shard / "train.npz", digits.train.take(indices))
         if common is None:
             common = shard / "test.npz"

@@ -1,3 +1,4 @@
+import errno
 import gzip
 
 import numpy as np
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from node.learning.mnist import idx
+from node.learning.mnist.files import make_folder, write_whole
 from node.learning.mnist.folder import IDX_STEMS, Samples, read_folder, write_samples
 from protocol.errors import OperatorFault
 
@@ -145,3 +147,20 @@ def test_missing_arrays_are_named(tmp_path):
     np.savez(tmp_path / "train.npz", images=np.zeros((1, 28, 28), np.uint8))
     with pytest.raises(OperatorFault, match="labels"):
         read_folder(tmp_path)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
+    def fill(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "train.npz").write_bytes(b"old")
+    with pytest.raises(OperatorFault, match="No space left on device"):
+        write_whole(tmp_path / "train.npz", fill)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OperatorFault, match="cannot be written"):
+        make_folder(tmp_path / "file" / "folder")
