@@ -7,6 +7,7 @@ passes base 2 skips the two rounds of the full test.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,7 +19,7 @@ from protocol.crypto.jointkey.fulltest import full_test
 from protocol.crypto.jointkey.leaf import COMMITMENT_BYTES, LEAF_BYTES, commit, fresh_leaves, root
 from protocol.crypto.jointkey.party import Party, Received, Round, Shape
 from protocol.crypto.jointkey.plan import Plan
-from protocol.crypto.jointkey.product import Product, without_small_factors
+from protocol.crypto.jointkey.product import Product, plausible
 from protocol.crypto.jointkey.record import Record
 from protocol.crypto.jointkey.replay import Replay
 from protocol.crypto.jointkey.sieve import FACTORS, Sieve
@@ -146,7 +147,8 @@ class Batch:
             row = [shares[member][at] for member in self.setup.indices]
             self.record.product_openings[candidate] = row
             self.record.moduli[candidate] = self.product.combine(row)
-        kept = without_small_factors(self.plan, [self.record.moduli[c] for c in alive])
+        residue = math.prod(self.record.constants) % self.plan.fixed
+        kept = plausible(self.plan, [self.record.moduli[c] for c in alive], residue)
         self.record.base_two = {c: {} for c, keep in zip(alive, kept, strict=True) if keep}
 
     def _test_base_two(self) -> Generator[Round, Received, None]:

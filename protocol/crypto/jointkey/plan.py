@@ -57,7 +57,7 @@ class Plan:
     """That constant, a multiple of `sieved`: it makes p at least three quarters of 2^(bits/2)."""
     sieve_bound: int
     smooth: mpz
-    """The product of the primes from the sieve's bound up to the trial division bound."""
+    """The product of the primes between those fixed or sieved and the trial division bound."""
     expected: int
     """Candidates until one is good, on average."""
     batch: int

@@ -54,12 +54,12 @@ class Product:
         return sum((w * value for w, value in zip(weights, openings, strict=True)), mpz(0)) % self.plan.field
 
 
-def without_small_factors(plan: Plan, moduli: Sequence[mpz]) -> list[bool]:
-    """For each number, whether it has the right size and no prime factor up to the trial division bound.
+def plausible(plan: Plan, moduli: Sequence[mpz], residue: mpz) -> list[bool]:
+    """For each n, whether it could be good: the right size, `residue` modulo `plan.fixed`, no small factor.
 
-    One remainder tree for all (Bernstein 2008).
+    One remainder tree for all (Bernstein 2008). Size and residue fail only if somebody opened a wrong share.
     """
-    sized = [m if m.bit_length() == plan.bits else mpz(1) for m in moduli]
+    sized = [m if m.bit_length() == plan.bits and m % plan.fixed == residue else mpz(1) for m in moduli]
     levels = [sized]
     while len(levels[-1]) > 1:
         level = levels[-1]

@@ -106,7 +106,11 @@ class Replay:
         private = self.record.all_exchanges()[exchange].received.private
         for dealer in self.setup.indices:
             if dealer != me and private[dealer][position] != rerun.part(exchange, dealer, me):
-                self.accusation = self.accusation or Accusation(dealer, exchange, position)
+                self._accuse(Accusation(dealer, exchange, position))
+
+    def _accuse(self, accusation: Accusation) -> None:
+        if self.accusation is None or accusation.exchange < self.accusation.exchange:
+            self.accusation = accusation
 
     def _check_openings(self, candidate: int, rerun: _Rerun) -> None:
         if rerun.opened() == self.record.opened[candidate]:

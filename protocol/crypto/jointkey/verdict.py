@@ -51,14 +51,16 @@ def settle(
 ) -> Generator[Round, Received, None]:
     """One round in which every member broadcasts nothing, or one accusation with its evidence.
 
-    Returns when nobody accuses; raises `Cheater` otherwise, naming accused or accuser.
+    `accusation` concerns the earliest exchange in which this member received something wrong. Returns when
+    nobody accuses; raises `Cheater` otherwise, naming accused or accuser.
     """
     longest = max(_length(exchange) for exchange in exchanges)
     body = b"" if accusation is None else _encode(me, exchanges, accusation)
     received = yield Round(Shape(range(longest + 1)), body)
-    for accuser in sorted(received.bodies):
-        if received.bodies[accuser]:
-            raise _judge(accuser, received.bodies[accuser], exchanges, is_right)
+    accusers = [accuser for accuser, body in received.bodies.items() if body]
+    # Who received wrong parts sends wrong ones later, so the earliest exchange is judged first.
+    for accuser in sorted(accusers, key=lambda accuser: (received.bodies[accuser][1:2], accuser)):
+        raise _judge(accuser, received.bodies[accuser], exchanges, is_right)
 
 
 def _length(exchange: Exchange) -> int:

@@ -15,7 +15,7 @@ from protocol.crypto.kernel.operands import Integer
 # 2^w entries per digit: one bit more saves one product in w and doubles memory. With 8, an exponent of
 # 1024 bits costs 128 products of a 16 MiB table modulo 4096 bits.
 DEFAULT_WINDOW = 8
-MAX_WINDOW = 10
+MAX_WINDOW = 8  # the IFMA backend reads whole rows: longer ones take it longer than they save
 
 
 class FixedBase:

@@ -111,23 +111,52 @@ struct buckets {
     size_t bytes, stride, window;
 };
 
-static vec bucket_offsets(const struct buckets *b, vec digit) {
-    const vec lane = _mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0);
-    const vec index = add(_mm512_slli_epi64(lane, (unsigned)b->window), digit);
-    return _mm512_mul_epu32(index, _mm512_set1_epi64((long long)b->stride));
+/* Turns eight words of each of eight lanes into eight vectors with a word of each lane, and back. */
+static void transpose(vec r[LANES]) {
+    vec pairs[LANES], fours[LANES];
+    for (int i = 0; i < LANES; i += 2) {
+        pairs[i] = _mm512_unpacklo_epi64(r[i], r[i + 1]);
+        pairs[i + 1] = _mm512_unpackhi_epi64(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        for (int half = 0; half < LANES; half += 4) {
+            fours[half + i] = _mm512_shuffle_i64x2(pairs[half + i], pairs[half + 2 + i], 0x88);
+            fours[half + 2 + i] = _mm512_shuffle_i64x2(pairs[half + i], pairs[half + 2 + i], 0xdd);
+        }
+    }
+    for (int i = 0; i < 4; i++) {
+        r[i] = _mm512_shuffle_i64x2(fours[i], fours[4 + i], 0x88);
+        r[4 + i] = _mm512_shuffle_i64x2(fours[i], fours[4 + i], 0xdd);
+    }
 }
 
-static void read_buckets(const struct buckets *b, vec offsets, vec *x) {
-    for (size_t k = 0; k < b->stride; k++)
-        x[k] = _mm512_i64gather_epi64(offsets, b->words + k, 8);
+static uint64_t *bucket(const struct buckets *b, size_t lane, uint64_t digit) {
+    return b->words + (lane << b->window | digit) * b->stride;
 }
 
-static void write_buckets(struct buckets *b, vec offsets, const vec *x) {
-    for (size_t k = 0; k < b->stride; k++)
-        _mm512_i64scatter_epi64(b->words + k, offsets, x[k], 8);
+/* x = the bucket that each lane's digit names. */
+static void read_buckets(const struct buckets *b, const uint64_t digit[LANES], vec *x) {
+    for (size_t k = 0; k < b->stride; k += LANES) {
+        for (size_t lane = 0; lane < LANES; lane++)
+            x[k + lane] = _mm512_load_si512(bucket(b, lane, digit[lane]) + k);
+        transpose(x + k);
+    }
 }
 
-static vec same_digit(size_t d) { return _mm512_set1_epi64((long long)d); }
+static void write_buckets(struct buckets *b, const uint64_t digit[LANES], const vec *x) {
+    for (size_t k = 0; k < b->stride; k += LANES) {
+        vec r[LANES];
+        memcpy(r, x + k, sizeof r);
+        transpose(r);
+        for (size_t lane = 0; lane < LANES; lane++)
+            _mm512_store_si512(bucket(b, lane, digit[lane]) + k, r[lane]);
+    }
+}
+
+static const uint64_t *same_digit(struct workspace *w, uint64_t digit) {
+    *w->digit = _mm512_set1_epi64((long long)digit);
+    return words(w->digit);
+}
 
 /* Multiplies each base into eight windows' buckets, one window in each lane. */
 static void fill_buckets(struct workspace *w, struct buckets *b, const uint8_t *bases, size_t count,
@@ -140,10 +169,9 @@ static void fill_buckets(struct workspace *w, struct buckets *b, const uint8_t *
             w->y[k] = _mm512_set1_epi64((long long)words(eight)[k * LANES + i % LANES]);
         for (size_t lane = 0; lane < LANES; lane++)
             words(w->digit)[lane] = bits_of(exponents, i, (first_window + lane) * b->window, b->window);
-        const vec offsets = bucket_offsets(b, *w->digit);
-        read_buckets(b, offsets, w->x);
+        read_buckets(b, words(w->digit), w->x);
         multiply(w, w->x, w->y, w->x);
-        write_buckets(b, offsets, w->x);
+        write_buckets(b, words(w->digit), w->x);
     }
 }
 
@@ -153,7 +181,7 @@ static void drain_buckets(struct workspace *w, const struct buckets *b, vec *x) 
     copy(w, w->one, suffix);
     copy(w, w->one, x);
     for (size_t d = ((size_t)1 << b->window) - 1; d > 0; d--) {
-        read_buckets(b, bucket_offsets(b, same_digit(d)), w->y);
+        read_buckets(b, same_digit(w, d), w->y);
         multiply(w, suffix, w->y, suffix);
         multiply(w, x, suffix, x);
     }
@@ -173,7 +201,7 @@ int ifma_windows(const struct ring *ring, const uint8_t *bases, size_t count, co
     take_moduli(&w, ring, 0, 1);
     for (size_t first = 0; first < windows; first += LANES) {
         for (size_t d = 0; d < (size_t)1 << window; d++)
-            write_buckets(&b, bucket_offsets(&b, same_digit(d)), w.one);
+            write_buckets(&b, same_digit(&w, d), w.one);
         fill_buckets(&w, &b, bases, count, exponents, first);
         drain_buckets(&w, &b, w.x);
         leave(&w, w.x, LANES, out + first * ring->width);
@@ -238,48 +266,73 @@ void ifma_table_free(struct table *t) {
 }
 
 int ifma_table_fits(const struct table *t, const struct ring *ring, size_t rows) {
-    const size_t parts = ring->pairs ? 2 : 1;
-    return t->stride == parts * (ring->digits + PADDING) && rows <= t->rows;
+    return t->stride == element_stride(ring) && rows <= t->rows;
 }
 
-/* x = row[digit of each lane], reading the whole row. */
-static void select_entry(const struct table *t, size_t row, vec digit, vec *x) {
-    const vec block = _mm512_srli_epi64(digit, 4);
-    for (size_t k = 0; k < t->stride; k++) {
-        const uint64_t *entries = table_row(t, row, k);
-        vec found = _mm512_setzero_si512();
-        for (size_t b = 0; b < t->entries / PERMUTED; b++) {
-            const __mmask8 here = _mm512_cmpeq_epi64_mask(block, _mm512_set1_epi64((long long)b));
-            const vec low = _mm512_load_si512(entries + b * PERMUTED);
-            const vec high = _mm512_load_si512(entries + b * PERMUTED + LANES);
-            found = _mm512_mask_mov_epi64(found, here, _mm512_permutex2var_epi64(low, digit, high));
-        }
-        x[k] = found;
+/* select_N(entries, digit): the word that each lane's digit selects among N, reading all of them; a bit of
+ * the digit chooses between the halves. */
+INLINE vec select_16(const uint64_t *entries, vec digit) {
+    const vec low = _mm512_load_si512(entries), high = _mm512_load_si512(entries + LANES);
+    return _mm512_permutex2var_epi64(low, digit, high);
+}
+
+#define SELECT_AMONG_TWICE(half)                                                                                       \
+    (_mm512_mask_mov_epi64(SELECT(half)(entries, digit),                                                               \
+                           _mm512_test_epi64_mask(digit, _mm512_set1_epi64(half)),                                     \
+                           SELECT(half)(entries + (half), digit)))
+#define SELECT(n) select_##n
+
+INLINE vec select_32(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(16); }
+INLINE vec select_64(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(32); }
+INLINE vec select_128(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(64); }
+INLINE vec select_256(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(128); }
+
+static vec select_word(const uint64_t *entries, size_t count, vec digit) {
+    switch (count) {
+    case 16:
+        return select_16(entries, digit);
+    case 32:
+        return select_32(entries, digit);
+    case 64:
+        return select_64(entries, digit);
+    case 128:
+        return select_128(entries, digit);
+    default:
+        return select_256(entries, digit);
     }
 }
 
-/* Groups of eight that share a pass over the table: a row is read from memory once for all of them. */
+/* Groups of eight that share a pass over the table: a row comes from memory once for all of them. */
 #define GROUPS 16
+
+/* Multiplies the entries that `digits` select from a row into the first `groups` elements. */
+static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, const vec *digits, size_t groups) {
+    for (size_t k = 0; k < t->stride; k++)
+        for (size_t g = 0; g < groups; g++)
+            element(w, GROUPS + g)[k] = select_word(table_row(t, row, k), t->entries, digits[g]);
+    for (size_t g = 0; g < groups; g++)
+        multiply(w, element(w, g), element(w, GROUPS + g), element(w, g));
+}
 
 int ifma_table_powers(const struct ring *ring, const struct table *table, size_t rows,
                       const struct exponents *exponents, size_t count, uint8_t *out) {
     struct workspace w;
-    if (workspace_open(&w, ring, GROUPS) != 0)
+    if (workspace_open(&w, ring, 2 * GROUPS + 1) != 0)
         return -1;
+    vec *digits = element(&w, 2 * GROUPS);
     take_moduli(&w, ring, 0, 1);
     for (size_t batch = 0; batch < count; batch += GROUPS * LANES) {
-        const size_t end = count - batch < GROUPS * LANES ? count : batch + GROUPS * LANES;
-        for (size_t first = batch, g = 0; first < end; first += LANES, g++)
+        const size_t left = count - batch, groups = left < GROUPS * LANES ? (left + LANES - 1) / LANES : GROUPS;
+        for (size_t g = 0; g < groups; g++)
             copy(&w, w.one, element(&w, g));
-        for (size_t row = 0; row < rows; row++)
-            for (size_t first = batch, g = 0; first < end; first += LANES, g++) {
-                const vec digit = digits_of(&w, exponents, first, lanes_left(end, first),
-                                            row * table->window, table->window);
-                select_entry(table, row, digit, w.y);
-                multiply(&w, element(&w, g), w.y, element(&w, g));
-            }
-        for (size_t first = batch, g = 0; first < end; first += LANES, g++)
-            leave(&w, element(&w, g), lanes_left(end, first), out + first * ring->width);
+        for (size_t row = 0; row < rows; row++) {
+            for (size_t g = 0; g < groups; g++)
+                digits[g] = digits_of(&w, exponents, batch + g * LANES, lanes_left(left, g * LANES),
+                                      row * table->window, table->window);
+            multiply_by_row(&w, table, row, digits, groups);
+        }
+        for (size_t g = 0; g < groups; g++)
+            leave(&w, element(&w, g), lanes_left(left, g * LANES), out + (batch + g * LANES) * ring->width);
     }
     workspace_close(&w);
     return 0;

@@ -10,7 +10,8 @@
 #include "ifma.h"
 
 #define MAX_DIGITS 336   /* columns of the arithmetic cannot overflow below 340 */
-#define MAX_WINDOW 12    /* bits; a table or bucket array doubles with each */
+#define MAX_BUCKET_WINDOW 12 /* bits; memory doubles with each */
+#define MAX_TABLE_WINDOW 8   /* as many as ifma.c can select among */
 #define TABLE "protocol.crypto.kernel._ifma.table"
 
 /* The arguments that every function begins with. */
@@ -163,7 +164,7 @@ static PyObject *windows(PyObject *self, PyObject *args) {
     const Py_ssize_t count = elements(&bases, call.width);
     if (!check_ring(&call) || !check_exponents(&packed, exponent_width, count, &exponents))
         goto done;
-    if ((Py_ssize_t)exponents.count != count || window < 1 || window > MAX_WINDOW || number < 1 || number % 8 != 0) {
+    if ((Py_ssize_t)exponents.count != count || window < 1 || window > MAX_BUCKET_WINDOW || number < 1 || number % 8 != 0) {
         fail("windows: out of range, or not an exponent for each base");
         goto done;
     }
@@ -193,7 +194,7 @@ static PyObject *table(PyObject *self, PyObject *args) {
     const Py_ssize_t rows = elements(&starts, call.width);
     if (!check_ring(&call))
         goto done;
-    if (rows < 1 || window < 1 || window > MAX_WINDOW) {
+    if (rows < 1 || window < 1 || window > MAX_TABLE_WINDOW) {
         fail("table: no rows, or its window is out of range");
         goto done;
     }

@@ -43,14 +43,20 @@ static void wipe_and_free(void *p, size_t bytes) {
     free(p);
 }
 
+/* Whole blocks of eight vectors, so that an element can be transposed. */
+static size_t element_stride(const struct ring *ring) {
+    const size_t vectors = (ring->pairs ? 2 : 1) * (ring->digits + PADDING);
+    return (vectors + LANES - 1) / LANES * LANES;
+}
+
 static int workspace_open(struct workspace *w, const struct ring *ring, size_t elements) {
-    const size_t parts = ring->pairs ? 2 : 1, total = parts * ring->digits;
+    const size_t total = (ring->pairs ? 2 : 1) * ring->digits;
     *w = (struct workspace){
         .pairs = ring->pairs,
         .width = ring->width,
         .digits = ring->digits,
         .total_digits = total,
-        .stride = parts * (ring->digits + PADDING),
+        .stride = element_stride(ring),
         /* Digits are read and written eight bytes at a time, a little past the end. */
         .staged = (total * DIGIT_BITS / 8 > ring->width ? total * DIGIT_BITS / 8 : ring->width) + 16,
     };
