@@ -147,7 +147,7 @@ class Learner:
         async def attempt() -> Result:
             worker, description = await self._open()
             shared = description.shared
-            tensors = {} if weights is None else {"weights": to_bytes(check_tensors(shared, weights))}
+            tensors = {} if weights is None else await trio.to_thread.run_sync(_packed, shared, weights)
             return await worker.ask(
                 request | tensors, lambda result: parse(shared, result), self._on_progress
             )
@@ -188,6 +188,10 @@ class Learner:
         self._description = description
         log.info("worker_started", task=description.name, device=description.device, pid=worker.pid)
         return worker, description
+
+
+def _packed(shared: Shared, weights: Tensors) -> Message:
+    return {"weights": to_bytes(check_tensors(shared, weights))}
 
 
 def _weights(shared: Shared, result: Message) -> Tensors:

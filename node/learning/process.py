@@ -91,11 +91,12 @@ class WorkerProcess:
             StarlingError: the task refused on purpose, or the request cannot be sent; the worker lives on.
             WorkerLost: the worker is gone, and has been killed if it was not.
         """
-        frame = encode(request)
+        # A language model's adapters have megabytes: copying and checking them must not block the node.
+        frame = await trio.to_thread.run_sync(encode, request)
         try:
             answer = await self._exchange(frame, on_progress)
             if "error" not in answer:
-                return parse(_inner(answer, "result"))
+                return await trio.to_thread.run_sync(parse, _inner(answer, "result"))
             refusal = wire.error_from(_inner(answer, "error"))
         except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OwnFault) as error:
             await self.kill(grace=LAST_WORDS if isinstance(error, trio.BrokenResourceError) else 0)
