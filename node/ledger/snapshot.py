@@ -47,7 +47,11 @@ def verified(snapshot: Signable, signatures: Sequence[bytes], parties: Sequence[
     """Whether each party (Ed25519 keys in the head's order) signed; one signature per party, in order."""
     if len(signatures) != len(parties) or not parties:
         return False
+    try:
+        layouts = snapshot.layouts()
+    except ValueError:
+        return False  # an output that no script can see, so no head can hold it
     return any(
         all(verify(key, signature, message) for key, signature in zip(parties, signatures, strict=True))
-        for message in snapshot.layouts()
+        for message in layouts
     )

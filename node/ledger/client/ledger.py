@@ -1,0 +1,274 @@
+"""`HydraLedger`: the ledger interface over a session with one's own hydra-node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import trio
+from trio_typing import TaskStatus
+
+from node.ledger import transaction, utxo_json
+from node.ledger.client.node import Node
+from node.ledger.client.session import Recover, Session, Timing
+from node.ledger.errors import CommandRefused, NodeUnavailable
+from node.ledger.interface import Confirmed, HeadEvent, LedgerState, LedgerStatus
+from node.ledger.transaction import Transaction, UTxO
+from node.ledger.wallet import Wallet
+from protocol.errors import OwnFault
+
+COMMAND_TIMEOUT = 900.0  # seconds; L1 transactions take minutes when the chain is busy
+MAX_EVENTS = 1_000  # events a listener may leave unread
+_AFTER_OPEN = (
+    LedgerState.OPEN,
+    LedgerState.CLOSED,
+    LedgerState.FANOUT_POSSIBLE,
+    LedgerState.FANNING_OUT,
+    LedgerState.FINALISED,
+)
+_WAITS = {
+    LedgerState.CONNECTING: "the hydra-node",
+    LedgerState.FOREIGN: "the hydra-node to leave another head",
+    LedgerState.IDLE: "somebody to open the head",
+    LedgerState.OPENING: "the opening transaction on L1",
+    LedgerState.FUNDING: "a deposit at this member's address",
+    LedgerState.OPEN: "",
+    LedgerState.CLOSING: "the closing transaction on L1",
+    LedgerState.FANOUT_POSSIBLE: "somebody to fan out",
+    LedgerState.FANNING_OUT: "the fan-out transactions on L1",
+    LedgerState.FINALISED: "",
+}
+
+
+class HydraLedger:
+    """A head through `node`. `members` are payment key hashes in roster order, `wallet` this member's key.
+
+    `parties` are the members' Hydra keys in the same order: with them, another set of parties is refused and
+    stalls name members. `head_id` and `cursor` are what the caller kept of an earlier run. `recover` supplies
+    records that the node's history lacks, in order.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        wallet: Wallet,
+        members: Sequence[bytes],
+        *,
+        parties: Sequence[bytes] = (),
+        head_id: str | None = None,
+        cursor: Confirmed | None = None,
+        recover: Recover | None = None,
+        mainnet: bool = False,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        addresses = {transaction.key_address(m, mainnet=mainnet): n for n, m in enumerate(members, start=1)}
+        if wallet.address not in addresses:
+            raise OwnFault("the wallet's key is not in the roster")
+        self._session = Session(
+            node,
+            wallet,
+            addresses,
+            parties=parties,
+            head_id=head_id,
+            cursor=cursor,
+            recover=recover,
+            timing=timing,
+        )
+        self._session.on_event = self._tell
+        self._listeners: set[trio.MemorySendChannel[HeadEvent]] = set()
+        self._clock = clock
+        self._pending_command: LedgerState | None = None
+        self._shown: tuple[LedgerState, str, float] = (LedgerState.CONNECTING, "", clock())
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the head until cancelled; started at once, whether the node is there or not."""
+        task_status.started()
+        await self._session.run()
+
+    # records
+
+    async def submit(self, datum: bytes) -> None:
+        """Anchor a record; see `Ledger.submit`."""
+        while self._session.submission.full:
+            await self._session.changed.wait()
+        if self._session.submission.offer(datum):
+            self._session.resume_sending()
+            self._session.notify()
+
+    async def confirmed(self, after_slot: int) -> AsyncIterator[Confirmed]:
+        """The order from slot `after_slot` + 1 on, without end. OwnFault before the cursor."""
+        order = self._session.order
+        position = after_slot - order.base
+        if position < 0:
+            raise OwnFault(f"slots up to {order.base} lie before the cursor")
+        while True:
+            changed = self._session.changed
+            while position < len(order.records):
+                position += 1
+                yield order.records[position - 1]
+            await changed.wait()
+
+    async def events(self) -> AsyncIterator[HeadEvent]:
+        """What happens to the head from now on, without end."""
+        send, receive = trio.open_memory_channel[HeadEvent](MAX_EVENTS)
+        self._listeners.add(send)
+        try:
+            async for event in receive:
+                yield event
+        finally:
+            self._listeners.discard(send)
+            receive.close()
+
+    def _tell(self, event: HeadEvent) -> None:
+        for listener in self._listeners:
+            listener.send_nowait(event)
+
+    # state
+
+    def status(self) -> LedgerStatus:
+        """Where the head is now, and what it waits for."""
+        session = self._session
+        state, waits_for = self._state()
+        if (state, waits_for) != self._shown[:2]:
+            self._shown = (state, waits_for, self._clock())
+        flight = session.submission.flight
+        return LedgerStatus(
+            state=state,
+            waits_for=waits_for,
+            since=self._shown[2],
+            head_id=session.life.head_id,
+            slot=session.order.slot,
+            snapshot=max(session.order.last, 0),
+            unsent=session.submission.unsent,
+            in_flight=None if flight is None else flight.transaction.id.hex(),
+        )
+
+    def _state(self) -> tuple[LedgerState, str]:
+        session, state = self._session, self._session.life.state
+        if session.stall is not None and state is not LedgerState.FINALISED:
+            members = ", ".join(f"member {m}" for m in session.stall.members)
+            return LedgerState.STALLED, ": ".join(
+                p for p in (session.stall.reason.value, members, session.stall.detail) if p
+            )
+        if self._pending_command is not None and state in (LedgerState.IDLE, LedgerState.OPEN):
+            state = self._pending_command
+        elif state is LedgerState.OPEN and session.submission.tip is None:
+            state = LedgerState.FUNDING
+        if state is LedgerState.CLOSED:
+            return state, f"the contestation deadline {session.life.deadline}"
+        return state, _WAITS[state]
+
+    # a head's life
+
+    async def open_head(self) -> None:
+        """Init, and wait until the head is open."""
+        await self._carry_out("Init", LedgerState.OPENING, lambda: self._is(*_AFTER_OPEN))
+
+    async def close(self) -> None:
+        """Close, and wait until it is closed."""
+        await self._carry_out("Close", LedgerState.CLOSING, lambda: self._is(*_AFTER_OPEN[1:]))
+
+    async def fanout(self) -> None:
+        """Fan out once the contestation period is over, and wait until the head is finalised."""
+        with self._deadline("Fanout"):
+            await self._until(lambda: self._is(LedgerState.FANOUT_POSSIBLE, *_AFTER_OPEN[3:]))
+        await self._carry_out("Fanout", LedgerState.FANNING_OUT, lambda: self._is(LedgerState.FINALISED))
+
+    async def decommit(self, tx: Transaction) -> None:
+        """Take the outputs of a signed L2 transaction out to L1, and wait until they are there."""
+        goal = self._session.life.decommits + 1
+        await self._carry_out(
+            "Decommit",
+            None,
+            lambda: self._session.life.decommits >= goal,
+            decommitTx=utxo_json.envelope(tx),
+        )
+
+    async def deposit(self, utxo: UTxO) -> str:
+        """Move L1 outputs of this member into the head; see `Ledger.deposit`."""
+        session = self._session
+        drafted = utxo_json.transaction_from_json(
+            await self._request("POST", "/commit", utxo_json.to_json(utxo))
+        )
+        if not set(utxo) <= set(drafted.inputs):
+            raise CommandRefused("the drafted deposit does not spend what was offered")
+        wallet = session.wallet
+        raw = transaction.add_witness(drafted.raw, wallet.public_key, wallet.signature(drafted.body))
+        signed = transaction.parse(raw)
+        await self._request("POST", "/cardano-transaction", utxo_json.envelope(signed))
+        deposit_id = signed.id.hex()
+        with self._deadline("deposit"):
+            await self._until(lambda: self._settled(deposit_id, utxo))
+        if deposit_id in session.life.failed_deposits:
+            raise CommandRefused(
+                f"deposit {deposit_id}: {session.life.failed_deposits[deposit_id]}",
+                remedy="recover it after its deadline",
+            )
+        return deposit_id
+
+    def _settled(self, deposit_id: str, utxo: UTxO) -> bool:
+        life, tip = self._session.life, self._session.submission.tip
+        seen = deposit_id in life.settled_deposits or deposit_id in life.failed_deposits
+        return seen or (tip is not None and tip.at in utxo)
+
+    async def pending_deposits(self) -> list[str]:
+        """Deposits on L1 that are not in the head yet."""
+        return [str(d) for d in await self._request("GET", "/commits")]
+
+    async def recover_deposit(self, deposit_id: str) -> None:
+        """Take a deposit that never made it into the head back to L1, after its deadline."""
+        await self._request("DELETE", f"/commits/{deposit_id}")
+
+    def _is(self, *states: LedgerState) -> bool:
+        return self._session.life.state in states
+
+    async def _request(self, method: str, path: str, body: object = None) -> Any:  # noqa: ANN401
+        status, answer = await self._session.node.request(method, path, body)
+        if status != 200:
+            raise CommandRefused(f"{method} {path}: {status}: {str(answer)[:500]}")
+        return answer
+
+    async def _carry_out(
+        self, tag: str, meanwhile: LedgerState | None, done: Callable[[], bool], **fields: object
+    ) -> None:
+        """Send a client input until it shows effect; again after a lost connection."""
+        session = self._session
+        self._pending_command = meanwhile
+        try:
+            with self._deadline(tag):
+                while not done():
+                    before = session.refusal[0] if session.refusal else 0
+                    try:
+                        await session.command(tag, **fields)
+                    except NodeUnavailable:
+                        await session.changed.wait()
+                        continue
+                    answered = partial(self._refused, tag, before)
+                    await self._until(lambda: done() or answered() or session.disconnected)  # noqa: B023
+                    if self._refused(tag, before) and not done():
+                        raise CommandRefused(f"{tag}: {session.refusal and session.refusal[1].reason}")
+        finally:
+            self._pending_command = None
+
+    def _refused(self, tag: str, before: int) -> bool:
+        refusal = self._session.refusal
+        return refusal is not None and refusal[0] > before and refusal[1].command == tag
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while True:
+            changed = self._session.changed
+            if condition():
+                return
+            await changed.wait()
+
+    @contextmanager
+    def _deadline(self, what: str) -> Iterator[None]:
+        try:
+            with trio.fail_after(COMMAND_TIMEOUT):
+                yield
+        except trio.TooSlowError:
+            raise CommandRefused(f"{what}: no effect within {COMMAND_TIMEOUT:.0f} s") from None

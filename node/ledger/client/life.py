@@ -1,0 +1,106 @@
+"""A head's life as its messages tell it: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from node.ledger import anchor, transaction, utxo_json
+from node.ledger.client import messages as msg
+from node.ledger.interface import FanoutPossible, HeadClosed, HeadEvent, HeadFinalised, HeadOpen, LedgerState
+
+_STATES = {
+    "Idle": LedgerState.IDLE,
+    "Initializing": LedgerState.OPENING,  # releases before 2.0
+    "Open": LedgerState.OPEN,
+    "Closed": LedgerState.CLOSED,
+    "FanoutPossible": LedgerState.FANOUT_POSSIBLE,
+    "FanningOut": LedgerState.FANNING_OUT,
+    "Final": LedgerState.FINALISED,
+}
+
+
+class Life:
+    """One head: `head_id` once it is known, and what the node last said about it, its peers and itself."""
+
+    def __init__(self, members: Mapping[bytes, int], head_id: str | None = None) -> None:
+        self._members = dict(members)
+        self.head_id = head_id
+        self.state = LedgerState.CONNECTING
+        self.deadline = ""
+        self.version = ""
+        self.in_sync = True
+        self.network_connected = True
+        self.peers: dict[str, bool] = {}
+        self.settled_deposits: set[str] = set()
+        self.failed_deposits: dict[str, str] = {}
+        self.finished: HeadFinalised | None = None
+        self.decommits = 0
+
+    def greet(self, greetings: msg.Greetings) -> list[HeadEvent]:
+        """Take over what a new connection starts with; a head seen for the first time is adopted."""
+        self.version = greetings.version
+        self.in_sync = greetings.in_sync
+        self.network_connected = greetings.network_connected
+        self.peers = dict(greetings.peers)
+        state = _STATES.get(greetings.head_status, LedgerState.IDLE)
+        if self.state is LedgerState.FINALISED:
+            return []
+        if state is LedgerState.IDLE or greetings.head_id is None:
+            self.state = LedgerState.IDLE
+            return []
+        if self.head_id is not None and greetings.head_id != self.head_id:
+            self.state = LedgerState.FOREIGN
+            return []
+        adopted: list[HeadEvent] = [] if self.head_id else [HeadOpen(greetings.head_id)]
+        self.head_id = greetings.head_id
+        self.state = state
+        return adopted
+
+    def is_foreign(self, message: msg.Message) -> bool:
+        """Whether a message speaks of another head than this one."""
+        head_id = message.snapshot.head_id if isinstance(message, msg.SnapshotConfirmed) else None
+        head_id = head_id or getattr(message, "head_id", None)
+        return head_id is not None and self.head_id is not None and head_id != self.head_id
+
+    def handle(self, message: msg.Message) -> list[HeadEvent]:
+        """Take in a message of this head."""
+        match message:
+            case msg.HeadIsOpen(head_id):
+                self.head_id, self.state = head_id, LedgerState.OPEN
+                return [HeadOpen(head_id)]
+            case msg.HeadIsClosed(_, snapshot, deadline):
+                self.state, self.deadline = LedgerState.CLOSED, deadline
+                return [HeadClosed(snapshot, deadline)]
+            case msg.ReadyToFanout():
+                self.state = LedgerState.FANOUT_POSSIBLE
+                return [FanoutPossible()]
+            case msg.HeadIsFinalized(_, utxo):
+                return self._finalise(utxo)
+            case msg.PeerChanged(peer, connected):
+                self.peers[peer] = connected
+            case msg.NetworkChanged(connected):
+                self.network_connected = connected
+            case msg.SyncChanged(in_sync):
+                self.in_sync = in_sync
+            case msg.DepositChanged(tag, deposit):
+                self._deposit(tag, deposit)
+            case msg.Other("DecommitFinalized"):
+                self.decommits += 1
+        return []
+
+    def _finalise(self, utxo: msg.Json) -> list[HeadEvent]:
+        outputs = utxo_json.from_json(utxo, self._members)
+        by_member: dict[int, list[transaction.TxOut]] = {}
+        for output in outputs.values():
+            if output.datum is not None and anchor.decode(output.datum) is not None:
+                by_member.setdefault(self._members[output.address], []).append(output)
+        datums = {m: max(found, key=lambda o: o.lovelace).datum or b"" for m, found in by_member.items()}
+        self.state = LedgerState.FINALISED
+        self.finished = HeadFinalised(datums)
+        return [self.finished]
+
+    def _deposit(self, tag: str, deposit: str) -> None:
+        if tag == "CommitFinalized":
+            self.settled_deposits.add(deposit)
+        elif tag in ("CommitRecovered", "DepositExpired"):
+            self.failed_deposits[deposit] = tag

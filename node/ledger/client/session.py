@@ -1,0 +1,448 @@
+"""Following one head through its node: connections come and go, the order and the chain stay.
+
+Nothing is taken from a connection that was not checked: signatures, outputs, the head's id. After each new
+connection the session compares the node's snapshot with its own and fetches what it missed from the node's
+history, or, where that is gone, from the other members through `recover`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from node.ledger import anchor, utxo_json
+from node.ledger.client import messages as msg
+from node.ledger.client import stalls
+from node.ledger.client.checks import Unverified, check
+from node.ledger.client.life import Life
+from node.ledger.client.node import Channel, Node
+from node.ledger.client.order import Order, Recovered, SnapshotMissing
+from node.ledger.client.submission import Submission
+from node.ledger.errors import BrokenChain, HistoryGap, MalformedMessage, NodeUnavailable, OutOfFunds
+from node.ledger.interface import Confirmed, HeadEvent, LedgerState, Resumed, Stalled, StallReason
+from node.ledger.wallet import Wallet
+
+_log = structlog.get_logger()
+_random = secrets.SystemRandom()
+Recover = Callable[[HistoryGap], Awaitable[Sequence[Recovered]]]
+_FOLLOWED = (LedgerState.OPEN, LedgerState.CLOSED, LedgerState.FANOUT_POSSIBLE, LedgerState.FANNING_OUT)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines in seconds. The defaults suit a head whose parties are some tens of milliseconds apart."""
+
+    confirm: float = 30  # from sending an anchor to calling it stalled
+    poll: float = 5  # between looks at deadlines and at the node's snapshot
+    greeting: float = 30  # from connecting to Greetings
+    silence: float = 60  # inside a history replay
+    unreachable: float = 30  # without a connection, until that is called a stall
+    backoff_first: float = 0.25  # before the first reconnection; doubles, with jitter
+    backoff_last: float = 20
+
+
+class Session:
+    """The state that outlives connections, and the tasks that keep one."""
+
+    def __init__(
+        self,
+        node: Node,
+        wallet: Wallet,
+        members: Mapping[bytes, int],
+        *,
+        parties: Sequence[bytes] = (),
+        head_id: str | None = None,
+        cursor: Confirmed | None = None,
+        recover: Recover | None = None,
+        timing: Timing | None = None,
+    ) -> None:
+        self.node = node
+        self.wallet = wallet
+        self.members = dict(members)
+        self.parties = tuple(parties)
+        self.timing = timing or Timing()
+        self.life = Life(self.members, head_id)
+        self.order = Order(self.members, cursor)
+        self.submission = Submission(wallet)
+        self.stall: Stalled | None = None
+        self.refusal: tuple[int, msg.CommandRefused] | None = None
+        self.synced = False
+        self.changed = trio.Event()
+        self.on_event: Callable[[HeadEvent], None] = lambda event: None
+        self._recover = recover
+        self._head_parties: tuple[bytes, ...] = ()
+        self._channel: Channel | None = None
+        self._connected = trio.CancelScope()
+        self._lost_since = -math.inf
+        self._behind_at: int | None = None
+        self._work = trio.Event()
+        self._refusals = 0
+
+    @property
+    def disconnected(self) -> bool:
+        return self._channel is None
+
+    # tasks
+
+    async def run(self) -> None:
+        """Keep a connection and watch the deadlines until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch)
+            await self._keep_connected()
+
+    async def _keep_connected(self) -> None:
+        failures = 0
+        while True:
+            self._lost_since = trio.current_time()
+            try:
+                with trio.CancelScope() as self._connected:
+                    async with self.node.connect(history=False) as channel:
+                        await self._converse(channel)
+            except* (NodeUnavailable, MalformedMessage, BrokenChain) as group:
+                self._report_loss(group)
+            except* HistoryGap as group:
+                self._report_loss(group)
+                self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(_first(group))))
+            failures = 0 if self.synced else failures + 1
+            self.synced, self._channel = False, None
+            self.notify()
+            await trio.sleep(self._backoff(failures))
+
+    def _report_loss(self, group: BaseExceptionGroup[Exception]) -> None:
+        error = _first(group)
+        _log.warning("LedgerConnectionLost", node=repr(self.node), reason=str(error))
+        if isinstance(error, Unverified | BrokenChain):
+            self._stalled(Stalled(StallReason.UNVERIFIED, (), str(error)))
+
+    def _backoff(self, failures: int) -> float:
+        ceiling = min(self.timing.backoff_first * 2.0 ** min(failures, 16), self.timing.backoff_last)
+        return ceiling * _random.uniform(0.5, 1.0)
+
+    async def _converse(self, channel: Channel) -> None:
+        await self._greet(channel)
+        await self.synchronise()
+        self._channel = channel
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._send, channel)
+            self.resume_sending()
+            last = -1
+            while True:
+                last = await self._receive(await channel.receive(), last)
+
+    async def _greet(self, channel: Channel) -> None:
+        with trio.move_on_after(self.timing.greeting):
+            while True:
+                _, message = msg.parse(await channel.receive())
+                if isinstance(message, msg.Greetings):
+                    self._publish(self.life.greet(message))
+                    _log.info(
+                        "LedgerConnected",
+                        node=repr(self.node),
+                        version=message.version,
+                        head=self.life.head_id,
+                        status=message.head_status,
+                    )
+                    return
+        raise NodeUnavailable("the node sent no Greetings")
+
+    # what comes in
+
+    async def _receive(self, text: str | bytes, last: int) -> int:
+        """Handle one frame; gives the last sequence number seen on this connection."""
+        try:
+            sequence, message = msg.parse(text)
+        except MalformedMessage as error:
+            _log.warning("LedgerMessageRefused", node=repr(self.node), reason=error.what)
+            return last
+        if sequence is not None and sequence <= last:
+            return last
+        if self.life.is_foreign(message):
+            _log.warning("ForeignHeadMessage", node=repr(self.node), kind=type(message).__name__)
+        else:
+            await self._handle(message)
+        return last if sequence is None else sequence
+
+    async def _handle(self, message: msg.Message) -> None:
+        match message:
+            case msg.SnapshotConfirmed(snapshot):
+                await self._adopt(snapshot)
+            case msg.TxValid(_, tx_id):
+                self.submission.valid(tx_id)
+            case msg.TxInvalid(_, tx_id, reason):
+                self.submission.refused(tx_id, reason)
+            case msg.SnapshotSideLoaded():
+                self.submission.pruned()
+                self.resume_sending()
+            case msg.CommandRefused():
+                self._refusals += 1
+                self.refusal = (self._refusals, message)
+                _log.warning("CommandRefused", command=message.command, reason=message.reason)
+            case msg.HeadIsOpen():
+                self._publish(self.life.handle(message))
+                await self.synchronise()
+            case _:
+                self._publish(self.life.handle(message))
+                if isinstance(message, msg.DepositChanged) and message.tag == "CommitFinalized":
+                    await self._read_chain()
+        self.notify()
+
+    async def _adopt(self, snapshot: msg.Snapshot) -> None:
+        """Take a live snapshot in, after those before it."""
+        check(snapshot, self._head_parties, self.members)
+        if snapshot.number > self.order.last + 1:
+            await self._catch_up(snapshot.number - 1)
+        self._feed(snapshot)
+        if snapshot.utxo is not None:
+            self._chain_from(snapshot.utxo)
+
+    def _feed(self, snapshot: msg.Snapshot) -> None:
+        self._take(self.order.feed(snapshot.number, snapshot.transactions))
+        while self.order.broken:
+            _log.error("AnchorChainBroken", member=self.order.broken.pop(), snapshot=snapshot.number)
+
+    def _take(self, records: Sequence[Confirmed]) -> None:
+        own = self.members.get(self.wallet.address)
+        for record in records:
+            if record.member == own:
+                self.submission.confirmed(record.datum)
+        if records:
+            self._resumed()
+            self.notify()
+
+    # catching up
+
+    async def synchronise(self) -> None:
+        """Bring order and chain to where the node is."""
+        if self.life.state is LedgerState.IDLE and self.life.head_id is not None:
+            await self._look_for_the_end()
+        if self.life.state not in _FOLLOWED:
+            return
+        await self._read_head()
+        snapshot = await self._read_snapshot()
+        if snapshot is not None:
+            check(snapshot, self._head_parties, self.members)
+            if snapshot.number > self.order.last + 1:
+                await self._catch_up(snapshot.number - 1, snapshot)
+            self._feed(snapshot)
+        await self._read_chain()
+        self.synced = True
+        if self.stall is not None and self.submission.flight is None:
+            self._resumed()
+        self.submission.pruned()
+        self.notify()
+
+    async def _read_head(self) -> None:
+        """The parties in the order in which they sign, and the deadline of a closed head."""
+        _, head = await self.node.request("GET", "/head")
+        try:
+            contents = head["contents"]
+            keys = tuple(bytes.fromhex(p["vkey"]) for p in contents["parameters"]["parties"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise MalformedMessage(f"GET /head: {error}") from None
+        if self.parties and set(keys) != set(self.parties):
+            raise Unverified("the head's parties are not the roster's", remedy="check the Hydra keys")
+        self._head_parties = keys
+        self.life.deadline = str(contents.get("contestationDeadline", self.life.deadline))
+
+    async def _read_snapshot(self) -> msg.Snapshot | None:
+        """The node's confirmed snapshot; None before the first."""
+        status, item = await self.node.request("GET", "/snapshot")
+        if status == 404 or (isinstance(item, dict) and "snapshot" not in item):
+            return None
+        try:
+            return msg.snapshot_from_json(item["snapshot"], item["signatures"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MalformedMessage(f"GET /snapshot: {error}") from None
+
+    async def _read_chain(self) -> None:
+        status, utxo = await self.node.request("GET", "/snapshot/utxo")
+        if status == 200:
+            self._chain_from(utxo)
+
+    def _chain_from(self, utxo: object) -> None:
+        head_id = self.life.head_id or ""
+        own = utxo_json.from_json(utxo, (self.wallet.address,))
+        self.submission.chain_at(anchor.find_tip(own.items(), self.wallet.address, head_id))
+        self.resume_sending()
+
+    async def _catch_up(self, to: int, current: msg.Snapshot | None = None) -> None:
+        """Fetch the snapshots up to number `to` from the node's history."""
+        _log.info("LedgerCatchingUp", after=self.order.last, to=to)
+        try:
+            async with self.node.connect(history=True) as channel:
+                while self.order.last < to:
+                    with trio.fail_after(self.timing.silence):
+                        text = await channel.receive()
+                    if await self._replayed(text):
+                        break
+        except* trio.TooSlowError:
+            raise NodeUnavailable("the node's history stopped in the middle") from None
+        except* SnapshotMissing:
+            _log.warning("LedgerHistoryTruncated", after=self.order.last)
+        if self.order.last < to:
+            await self._fill_gap(current)
+
+    async def _replayed(self, text: str | bytes) -> bool:
+        """Take in one message of the history; True at its end."""
+        _, message = msg.parse(text)
+        if isinstance(message, msg.SnapshotConfirmed) and not self.life.is_foreign(message):
+            self._replay(message.snapshot)
+        return isinstance(message, msg.Greetings)
+
+    def _replay(self, snapshot: msg.Snapshot) -> None:
+        if snapshot.number > self.order.last:
+            check(snapshot, self._head_parties, self.members)
+            self._feed(snapshot)
+
+    async def _fill_gap(self, current: msg.Snapshot | None) -> None:
+        current = current or await self._read_snapshot()
+        if current is None or current.utxo is None:
+            raise NodeUnavailable("the node no longer has the snapshot it announced")
+        gap = HistoryGap(
+            self.order.slot + 1, None, from_snapshot=self.order.last + 1, to_snapshot=current.number
+        )
+        if self._recover is None:
+            raise gap
+        utxo = utxo_json.from_json(current.utxo, self.members)
+        ends = {
+            member: tip.link
+            for address, member in self.members.items()
+            if (tip := anchor.find_tip(utxo.items(), address, current.head_id)) is not None
+        }
+        self._take(self.order.fill(current.number, await self._recover(gap), ends))
+
+    async def _look_for_the_end(self) -> None:
+        """The node is idle though this head was open: its end is in the history."""
+        async with self.node.connect(history=True) as channel:
+            while self.life.state is LedgerState.IDLE:
+                with trio.move_on_after(self.timing.silence) as limit:
+                    _, message = msg.parse(await channel.receive())
+                if limit.cancelled_caught or isinstance(message, msg.Greetings):
+                    return
+                if isinstance(message, msg.HeadIsFinalized) and not self.life.is_foreign(message):
+                    self._publish(self.life.handle(message))
+
+    # what goes out
+
+    def resume_sending(self) -> None:
+        """Something may be there to send."""
+        self._work.set()
+
+    async def _send(self, channel: Channel) -> None:
+        """Send what waits; after a new connection, what is in flight once more."""
+        flight = self.submission.again(trio.current_time())
+        if flight is not None:
+            await channel.send(_new_transaction(utxo_json.envelope(flight)))
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            if self.synced and self.life.state is LedgerState.OPEN:
+                await self._send_next(channel)
+
+    async def _send_next(self, channel: Channel) -> None:
+        now, flight = trio.current_time(), self.submission.flight
+        try:
+            built = self.submission.next(now)
+        except OutOfFunds as error:
+            self._stalled(Stalled(StallReason.OUT_OF_FUNDS, (), str(error)))
+            return
+        if built is not None:
+            await channel.send(_new_transaction(utxo_json.envelope(built)))
+            self.notify()
+        elif flight is not None and not flight.valid and not flight.refusal and now > flight.sent:
+            await self._send_again(channel)
+
+    async def _send_again(self, channel: Channel) -> None:
+        built = self.submission.again(trio.current_time())
+        if built is not None:
+            _log.info("AnchorSentAgain", transaction=built.id.hex())
+            await channel.send(_new_transaction(utxo_json.envelope(built)))
+
+    async def command(self, tag: str, **fields: object) -> None:
+        """Send a client input; NodeUnavailable without a connection."""
+        if self._channel is None:
+            raise NodeUnavailable("not connected to the hydra-node")
+        await self._channel.send(json.dumps({"tag": tag, **fields}))
+
+    # watching
+
+    async def _watch(self) -> None:
+        while True:
+            await trio.sleep(self.timing.poll)
+            now = trio.current_time()
+            if self._channel is None:
+                if now - self._lost_since > self.timing.unreachable and self.stall is None:
+                    self._stalled(Stalled(StallReason.NODE_UNREACHABLE, (), repr(self.node)))
+                continue
+            try:
+                await self._check_flight(now)
+                await self._check_snapshot()
+            except (NodeUnavailable, MalformedMessage) as error:
+                _log.warning("LedgerCheckFailed", reason=str(error))
+
+    async def _check_flight(self, now: float) -> None:
+        flight = self.submission.flight
+        if flight is None or now - flight.sent < self.timing.confirm:
+            return
+        _, last_seen = await self.node.request("GET", "/snapshot/last-seen")
+        reason = stalls.diagnose(flight, self.life, last_seen, self.parties)
+        self._stalled(reason)
+        if flight is self.submission.flight and self._channel is not None:
+            flight.sent = trio.current_time()
+            if reason.reason is not StallReason.PARTY_OFFLINE:
+                await self._send_again(self._channel)
+
+    async def _check_snapshot(self) -> None:
+        """A node that is ahead of us at two looks has told others, not us: connect anew."""
+        if not self.synced:
+            return
+        snapshot = await self._read_snapshot()
+        ahead = snapshot is not None and snapshot.number > self.order.last
+        if ahead and self._behind_at == self.order.last:
+            _log.warning("LedgerMissedSnapshots", last=self.order.last)
+            self._connected.cancel()
+        self._behind_at = self.order.last if ahead else None
+
+    # telling others
+
+    def notify(self) -> None:
+        """Wake whoever waits for a change."""
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def _publish(self, events: Sequence[HeadEvent]) -> None:
+        for event in events:
+            _log.info(type(event).__name__, head=self.life.head_id)
+            self.on_event(event)
+        self.notify()
+
+    def _stalled(self, stall: Stalled) -> None:
+        if self.stall is None or self.stall.reason is not stall.reason or self.stall.members != stall.members:
+            _log.warning("HeadStalled", reason=stall.reason.name, members=stall.members, detail=stall.detail)
+            self.stall = stall
+            self.on_event(stall)
+            self.notify()
+
+    def _resumed(self) -> None:
+        if self.stall is not None:
+            self.stall = None
+            _log.info("HeadResumed", slot=self.order.slot)
+            self.on_event(Resumed())
+
+
+def _new_transaction(envelope: Mapping[str, str]) -> str:
+    return json.dumps({"tag": "NewTx", "transaction": envelope})
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, Exception)  # noqa: S101
+    return error

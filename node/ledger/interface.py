@@ -1,0 +1,153 @@
+"""What the rest of the node sees of the ledger: one total order of confirmed records, and a head's life.
+
+Members are roster indices 1…N. Records are opaque bytes here; a slot is a record's position, from 1, in the
+one order of confirmed anchors, the same for every member.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+from trio_typing import TaskStatus
+
+from node.ledger.transaction import UTxO
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A record that every party of the head has signed for. The last one kept is where a restart goes on."""
+
+    slot: int
+    member: int
+    datum: bytes
+    transaction: str
+    snapshot: int
+
+
+class LedgerState(enum.Enum):
+    """Where the head is, in the words that the status command shows."""
+
+    CONNECTING = "connecting"
+    FOREIGN = "foreign head"
+    IDLE = "idle"
+    OPENING = "opening"
+    FUNDING = "funding"
+    OPEN = "open"
+    STALLED = "stalled"
+    CLOSING = "closing"
+    CLOSED = "closed"
+    FANOUT_POSSIBLE = "fanout possible"
+    FANNING_OUT = "fanning out"
+    FINALISED = "finalised"
+
+
+class StallReason(enum.Enum):
+    """Why nothing is being confirmed."""
+
+    NODE_UNREACHABLE = "the hydra-node cannot be reached"
+    NODE_OUT_OF_SYNC = "the hydra-node is behind the chain"
+    MINORITY = "the hydra-node does not reach a majority of the parties"
+    PARTY_OFFLINE = "a party is offline, and every party must sign"
+    NOT_CONFIRMED = "valid, but no snapshot confirms it"
+    NOT_ACKNOWLEDGED = "the hydra-node has not acknowledged the anchor"
+    REFUSED = "the head's ledger refuses the anchor"
+    OUT_OF_FUNDS = "the chain's output cannot carry the next anchor"
+    UNVERIFIED = "the hydra-node's snapshots do not verify"
+    HISTORY_GAP = "records are missing that the hydra-node no longer has"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerStatus:
+    """A plain state, what it waits for, since when (POSIX seconds), and how far the order has come."""
+
+    state: LedgerState
+    waits_for: str
+    since: float
+    head_id: str | None
+    slot: int
+    snapshot: int
+    unsent: int
+    in_flight: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOpen:
+    """The head is open; keep `head_id` to follow this head, and no other, after a restart."""
+
+    head_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeadClosed:
+    """The head was closed with snapshot `snapshot`; it may be contested until `contest_until` (ISO 8601)."""
+
+    snapshot: int
+    contest_until: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanoutPossible:
+    """The contestation period is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadFinalised:
+    """The head is on L1 again: the last datum (CBOR) of each member's chain, by roster index."""
+
+    datums: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """Nothing is confirmed past its deadline; `members` are those waited for, where they are known."""
+
+    reason: StallReason
+    members: tuple[int, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Confirmation goes on after a stall."""
+
+
+HeadEvent = HeadOpen | HeadClosed | FanoutPossible | HeadFinalised | Stalled | Resumed
+
+
+class Ledger(Protocol):
+    """A head as the engine uses it."""
+
+    async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follow the head until cancelled; started at once, whether the node is there or not."""
+
+    async def submit(self, datum: bytes) -> None:
+        """Anchor a record. Returns when it is taken on for sending; its confirmation comes with the order.
+
+        Records are told apart by their bytes: one that is confirmed, in flight or waiting is not taken on
+        again. Being durable before this call is the caller's duty. Raises AnchorTooLarge.
+        """
+
+    def confirmed(self, after_slot: int) -> AsyncIterator[Confirmed]:
+        """The order from slot `after_slot` + 1 on, without end."""
+
+    def events(self) -> AsyncIterator[HeadEvent]:
+        """What happens to the head from now on, without end."""
+
+    def status(self) -> LedgerStatus:
+        """Where the head is now."""
+
+    async def open_head(self) -> None:
+        """Init, and wait until the head is open."""
+
+    async def deposit(self, utxo: UTxO) -> str:
+        """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id."""
+
+    async def close(self) -> None:
+        """Close, and wait until it is closed."""
+
+    async def fanout(self) -> None:
+        """Fan out once the contestation period is over, and wait until the head is finalised."""
