@@ -65,7 +65,7 @@ class Life:
     def handle(self, message: msg.Message) -> list[HeadEvent]:
         """Take in a message of this head."""
         match message:
-            case msg.HeadIsOpen(head_id):
+            case msg.HeadIsOpen(head_id, _):
                 self.head_id, self.state = head_id, LedgerState.OPEN
                 return [HeadOpen(head_id)]
             case msg.HeadIsClosed(_, snapshot, deadline):

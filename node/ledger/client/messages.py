@@ -42,7 +42,10 @@ class Greetings:
 
 @dataclass(frozen=True, slots=True)
 class HeadIsOpen:
+    """Open; `parties` (Hydra keys) in the order in which they sign, empty before release 2.0."""
+
     head_id: str
+    parties: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,11 @@ def _greetings(item: Json) -> Greetings:
     )
 
 
+def _head_is_open(item: Json) -> HeadIsOpen:
+    parties = tuple(bytes.fromhex(p["vkey"]) for p in item.get("parties", ()))
+    return HeadIsOpen(_hex(item["headId"]), parties)
+
+
 def _head_is_closed(item: Json) -> HeadIsClosed:
     deadline = _text(item["contestationDeadline"])
     return HeadIsClosed(_hex(item["headId"]), _natural(item["snapshotNumber"]), deadline)
@@ -297,7 +305,7 @@ def _failure(item: Json) -> CommandRefused:
 
 _READERS: dict[str, Callable[[Json], Message]] = {
     "Greetings": _greetings,
-    "HeadIsOpen": lambda item: HeadIsOpen(_hex(item["headId"])),
+    "HeadIsOpen": _head_is_open,
     "HeadIsClosed": _head_is_closed,
     "HeadIsContested": _head_is_closed,
     "ReadyToFanout": lambda item: ReadyToFanout(_hex(item["headId"])),

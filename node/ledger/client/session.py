@@ -245,10 +245,13 @@ class Session:
             keys = tuple(bytes.fromhex(p["vkey"]) for p in contents["parameters"]["parties"])
         except (KeyError, TypeError, ValueError) as error:
             raise MalformedMessage(f"GET /head: {error}") from None
+        self._set_parties(keys)
+        self.life.deadline = str(contents.get("contestationDeadline", self.life.deadline))
+
+    def _set_parties(self, keys: tuple[bytes, ...]) -> None:
         if self.parties and set(keys) != set(self.parties):
             raise Unverified("the head's parties are not the roster's", remedy="check the Hydra keys")
         self._head_parties = keys
-        self.life.deadline = str(contents.get("contestationDeadline", self.life.deadline))
 
     async def _read_snapshot(self) -> msg.Snapshot | None:
         """The node's confirmed snapshot; None before the first."""
@@ -325,8 +328,17 @@ class Session:
                     _, message = msg.parse(await channel.receive())
                 if limit.cancelled_caught or isinstance(message, msg.Greetings):
                     return
-                if isinstance(message, msg.HeadIsFinalized) and not self.life.is_foreign(message):
-                    self._publish(self.life.handle(message))
+                if not self.life.is_foreign(message):
+                    self._relive(message)
+
+    def _relive(self, message: msg.Message) -> None:
+        match message:
+            case msg.HeadIsOpen(_, parties):
+                self._set_parties(parties)
+            case msg.SnapshotConfirmed(snapshot):
+                self._replay(snapshot)
+            case msg.HeadIsFinalized():
+                self._publish(self.life.handle(message))
 
     # what goes out
 
@@ -335,10 +347,7 @@ class Session:
         self._work.set()
 
     async def _send(self, channel: Channel) -> None:
-        """Send what waits; after a new connection, what is in flight once more."""
-        flight = self.submission.again(trio.current_time())
-        if flight is not None:
-            await channel.send(_new_transaction(utxo_json.envelope(flight)))
+        """Send what waits, and again what the node may have dropped."""
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -346,16 +355,16 @@ class Session:
                 await self._send_next(channel)
 
     async def _send_next(self, channel: Channel) -> None:
-        now, flight = trio.current_time(), self.submission.flight
+        flight = self.submission.flight
         try:
-            built = self.submission.next(now)
+            built = self.submission.next(trio.current_time())
         except OutOfFunds as error:
             self._stalled(Stalled(StallReason.OUT_OF_FUNDS, (), str(error)))
             return
         if built is not None:
             await channel.send(_new_transaction(utxo_json.envelope(built)))
             self.notify()
-        elif flight is not None and not flight.valid and not flight.refusal and now > flight.sent:
+        elif flight is not None and flight.dropped:
             await self._send_again(channel)
 
     async def _send_again(self, channel: Channel) -> None:

@@ -20,7 +20,7 @@ MAX_WAITING = 256  # records; a member writes a handful per round, more is a run
 
 @dataclass(slots=True)
 class Flight:
-    """An anchor that was sent: since when, whether the node called it valid, what it objected to."""
+    """An anchor that was sent: since when, whether the node called it valid, objected to it or dropped it."""
 
     record: bytes
     transaction: Transaction
@@ -29,6 +29,7 @@ class Flight:
     attempts: int = 1
     valid: bool = False
     refusal: str = ""
+    dropped: bool = False
 
 
 class Submission:
@@ -92,13 +93,13 @@ class Submission:
             return None
         self.flight.sent = now
         self.flight.attempts += 1
-        self.flight.refusal = ""
+        self.flight.refusal, self.flight.dropped = "", False
         return self.flight.transaction
 
     def pruned(self) -> None:
-        """The node dropped its pending transactions: what it called valid before no longer is."""
+        """The node may have dropped its pending transactions: what it called valid before no longer is."""
         if self.flight is not None:
-            self.flight.valid = False
+            self.flight.valid, self.flight.dropped = False, True
 
     def valid(self, tx_id: str) -> None:
         """The node called a transaction valid."""
