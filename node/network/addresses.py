@@ -14,6 +14,8 @@ from node.network.limits import MAX_ADDRESS_LENGTH, MAX_ADDRESSES
 from protocol.errors import OperatorFault
 
 _HOST_PROTOCOLS = ("ip4", "ip6", "dns", "dns4", "dns6")
+# length and multihash prefix: an Ed25519 key itself, or the SHA-256 of another key (bootstrap peers)
+_PEER_ID_FORMS = {(38, bytes.fromhex("002408011220")), (34, bytes.fromhex("1220"))}
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,9 @@ def parse_peer_id(text: str) -> ID:
     """The libp2p id that `text` (base58 of a multihash) names; OperatorFault if it names none."""
     try:
         peer_id = ID.from_string(text)
-        if peer_id.to_string() != text or not 34 <= len(peer_id.to_bytes()) <= 42:
-            raise ValueError("not canonical")
+        raw = peer_id.to_bytes()
+        if peer_id.to_string() != text or (len(raw), raw[: len(raw) - 32]) not in _PEER_ID_FORMS:
+            raise ValueError("not a canonical peer id")
     except Exception as error:  # base58 and multihash raise their own types
         raise OperatorFault(
             f"{text[:80]!r} is not a peer id", remedy="copy it from `starling status` on the peer's machine"

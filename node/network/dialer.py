@@ -46,10 +46,14 @@ class Dialer:
     async def maintain(self, peer: Peer) -> None:
         """Keep a link to `peer` until cancelled through `peer.scope`."""
         with peer.scope:
-            if self._host.get_id().to_bytes() < peer.peer_id.to_bytes():
+            if self.opens_stream(peer):
                 await self._keep_dialling(peer)
             else:
                 await self._keep_waiting(peer)
+
+    def opens_stream(self, peer: Peer) -> bool:
+        """Whether this node, not `peer`, dials first and opens the message stream."""
+        return self._host.get_id().to_bytes() < peer.peer_id.to_bytes()
 
     def connection_to(self, peer_id: ID) -> INetConn | None:
         """The newest open connection to a peer."""
@@ -90,7 +94,8 @@ class Dialer:
                 self._note_failure(peer, error)
             if trio.current_time() - started > _STABLE:
                 backoff.reset()
-            await peer.wait_change(backoff.next())
+            if self.connection_to(peer.peer_id) is None:  # a newer one is used at once
+                await peer.wait_change(backoff.next())
 
     async def _link_once(self, peer: Peer) -> None:
         connection = self.connection_to(peer.peer_id) or await self.dial(peer)
@@ -106,8 +111,10 @@ class Dialer:
         idle: INetConn | None = None
         while True:
             if peer.link is not None:
+                started = trio.current_time()
                 await peer.changed.wait()
-                backoff.reset()
+                if trio.current_time() - started > _STABLE:
+                    backoff.reset()
                 continue
             connection = self.connection_to(peer.peer_id)
             if connection is not None and connection is idle:  # its other end may be long gone

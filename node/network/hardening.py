@@ -7,6 +7,8 @@ gate is in `gate`.
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable
 from typing import Final
 
@@ -38,6 +40,9 @@ def harden(swarm: Swarm) -> None:
     # The default resource manager admits ten connections a second of all strangers together, so a flood
     # locks members out. The limits above and in `muxer` do its work.
     swarm.set_resource_manager(None)
+    # The library logs a warning or more for every junk frame; ours are throttled.
+    if "LIBP2P_DEBUG" not in os.environ:
+        logging.getLogger("libp2p").setLevel(logging.CRITICAL)
 
 
 def contain_stream_handlers(swarm: Swarm) -> None:

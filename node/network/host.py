@@ -56,27 +56,37 @@ async def running(
     Raises OperatorFault if an address is malformed or its port is taken. On leaving, every connection and
     socket is closed, also when cancelled.
     """
-    async with host.run([]):
+    wanted = [_listen_address(text) for text in listen]
+    failed: Multiaddr | None = None
+    async with host.run([]):  # an error raised in here would come out wrapped in the library's nurseries
         try:
-            for address in listen:
-                await _listen(host, address)
-            yield tuple(host.get_transport_addrs())
+            failed = await _listen(swarm_of(host), wanted)
+            if failed is None:
+                yield tuple(host.get_transport_addrs())
         finally:
             with shielded(timing.close):
                 await _close(host)
+    if failed is not None:
+        raise OperatorFault(
+            f"cannot listen on {failed}", remedy="use an address of this machine and a port that is free"
+        )
 
 
-async def _listen(host: BasicHost, text: str) -> None:
+async def _listen(swarm: Swarm, addresses: Sequence[Multiaddr]) -> Multiaddr | None:
+    """Listen on all addresses; returns the first that failed: False is the library's only sign."""
+    for address in addresses:
+        if not await swarm.listen(address):
+            return address
+    return None
+
+
+def _listen_address(text: str) -> Multiaddr:
     try:
         address = parse_address(text)
     except ValueError as error:
         raise OperatorFault(f"listen address: {error}", remedy="write it as /ip4/0.0.0.0/tcp/4001") from error
     _refuse_taken_port(address)
-    # False is the library's only sign that listening failed.
-    if not await swarm_of(host).listen(address):
-        raise OperatorFault(
-            f"cannot listen on {text}", remedy="use an address of this machine and a free port"
-        )
+    return address
 
 
 def _refuse_taken_port(address: Multiaddr) -> None:

@@ -143,8 +143,11 @@ class Link:
 
     async def _transmit(self, account: Callable[[int, int], None]) -> None:
         async for frame in self._to_write:
-            with trio.fail_after(self._timing.write):
-                account(0, await write_frame(self._stream, frame))
+            try:
+                with trio.fail_after(self._timing.write):
+                    account(0, await write_frame(self._stream, frame))
+            except trio.TooSlowError:
+                self.end(f"takes no message for {self._timing.write:g} s")
 
     async def _feel_pulse(self) -> None:
         """Ping on the link's own connection; a peer that does not answer in time is gone.
@@ -152,17 +155,21 @@ class Link:
         The library's health monitor does this per connection and then dials by itself; here the
         reconnection loop decides.
         """
-        stream = await open_stream(self._host, self.connection, PING, self._timing.ping_timeout)
         try:
-            while True:
-                started, nonce = trio.current_time(), secrets.token_bytes(PING_LENGTH)
-                with trio.move_on_after(self._timing.ping_timeout) as scope:
-                    await stream.write(nonce)
-                    if await read_exactly(stream, PING_LENGTH) != nonce:
-                        raise MemberFault("answered a ping with something else")
-                if scope.cancelled_caught:
-                    self.end(f"silent for {self._timing.ping_timeout:g} s")
-                self.round_trip = trio.current_time() - started
-                await trio.sleep(self._timing.ping_interval)
-        finally:
-            await reset(stream)
+            stream = await open_stream(self._host, self.connection, PING, self._timing.ping_timeout)
+            try:
+                while True:
+                    self.round_trip = await self._ping(stream)
+                    await trio.sleep(self._timing.ping_interval)
+            finally:
+                await reset(stream)
+        except trio.TooSlowError:
+            self.end(f"silent for {self._timing.ping_timeout:g} s")
+
+    async def _ping(self, stream: INetStream) -> float:
+        started, nonce = trio.current_time(), secrets.token_bytes(PING_LENGTH)
+        with trio.fail_after(self._timing.ping_timeout):
+            await stream.write(nonce)
+            if await read_exactly(stream, PING_LENGTH) != nonce:
+                raise MemberFault("answered a ping with something else")
+        return trio.current_time() - started

@@ -280,7 +280,16 @@ class Mesh:
             _log.debug("PeerEventDropped", member=event.member)
 
     async def _connection_changed(self, network: INetwork, connection: INetConn) -> None:
-        if peer := self._by_id.get(connection.muxed_conn.peer_id):
+        peer = self._by_id.get(connection.muxed_conn.peer_id)
+        if peer is None:
+            return
+        if not self._dialer.opens_stream(peer):
+            peer.notify()
+        elif not connection.is_closed:  # a lost connection must not cut the backoff short
+            if peer.link is not None and peer.link.connection is not connection:
+                # The peer would not connect if it held the old connection for alive: it has restarted, or
+                # another machine has its identity, which the new hello will tell.
+                peer.link.end("replaced by a newer connection")
             peer.notify()
 
     def _wanted(self) -> list[ID]:

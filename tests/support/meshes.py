@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 
 from node.network import Identity, Mesh, PeerAddress, PeerUp, Timing
+from node.network.addresses import parse_peer_id
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
 
@@ -54,6 +55,11 @@ class Cohort:
         """Wait until everyone is linked to everyone."""
         for mesh in self.meshes.values():
             await all_up(mesh, len(self.meshes) - 1)
+
+
+def wire_id(identity: Identity) -> bytes:
+    """What decides who dials first and opens the message stream: the smaller one."""
+    return parse_peer_id(identity.peer_id).to_bytes()
 
 
 async def all_up(mesh: Mesh, count: int) -> None:
