@@ -1,11 +1,11 @@
 """The sender knows the plaintext of a ciphertext, and it is short: for the numbers that enter the joint key.
 
-c = (1 + mN)·h_s^x under the prover's own key with 0 ≤ m < 2^b. In each of 128 repetitions the prover announces
-the ciphertext of a random a, longer than m by the slack, with its exponent, is asked one bit e, and responds
-a + e·m and the exponents' counterpart over the integers; the verifier checks the length and encrypts again
-(Brickell–Chaum–Damgård–van de Graaf 1987, as in Lindell 2017, appendix A). With one-bit challenges two answers
-differ by m and x themselves: the proof is sound for every N, needs no parameters of the verifier's, and shows
-that c lies in the group that N and h_s generate. What it shows about m is |m| < 2^(b + slack).
+c = (1 + mN)·h_s^x under the prover's own key with 0 ≤ m < 2^b. In each of 128 repetitions the prover
+announces the ciphertext of a random a, longer than m by the slack, with its exponent, is asked one bit e, and
+responds a + e·m and the exponents' counterpart over the integers; the verifier checks the length and encrypts
+again (Brickell–Chaum–Damgård–van de Graaf 1987, as in Lindell 2017, appendix A). With one-bit challenges two
+answers differ by m and x themselves: the proof is sound for every N, needs no parameters of the verifier's,
+and shows that c lies in the group that N and h_s generate. What it shows about m is |m| < 2^(b + slack).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width, decode_integer, encode_integer, require_units
+from protocol.crypto.integers import decode_integer, encode_integer, require_units
 from protocol.crypto.jointkey.pair.keys import MemberKey
 from protocol.crypto.profiles import CHALLENGE_BITS, SLACK_BITS
 from protocol.crypto.sigma.protocol import Nonce, ProofRejected, Prover, Statement
@@ -45,7 +45,8 @@ class Masked:
     @property
     def sizes(self) -> tuple[int, int]:
         """Bytes of each response."""
-        return tuple((bits + MASK_EXTRA) // 8 + 1 for bits in (self.plaintext_bits, self.exponent_bits))
+        first, second = ((bits + MASK_EXTRA) // 8 + 1 for bits in (self.plaintext_bits, self.exponent_bits))
+        return first, second
 
     def draw(self) -> tuple[mpz, mpz]:
         """Fresh masks for one repetition."""
@@ -72,7 +73,8 @@ class Masked:
 
 @dataclass(frozen=True)
 class Bounded(Statement):
-    """The sender knows plaintext and exponent of `ciphertext`, and the plaintext is about `bits` bits long."""
+    """The sender knows plaintext and exponent of `ciphertext`, and the plaintext is about `bits` bits
+    long."""
 
     name: ClassVar[str] = "bounded plaintext"
 
@@ -141,8 +143,7 @@ class BoundedProver(Prover):
         key = self._statement.key
         masks = [self._statement.masked.draw() for _ in range(REPETITIONS)]
         self._nonce.put(masks)
-        ciphertexts = key.encrypt([a for a, _ in masks], [x for _, x in masks])
-        return b"".join(encode_integer(c, key.width) for c in ciphertexts)
+        return key.write(key.encrypt([a for a, _ in masks], [x for _, x in masks]))
 
     def respond(self, challenge: int) -> bytes:
         """Mask plus bit times witness."""

@@ -4,10 +4,10 @@ One member, the owner, computes under its own key; the other answers.
 
 - Sieve: the owner sends u_p and u_q·2^S, units modulo M, in two ciphertexts; the answerer raises them to its
   own units and adds a mask that is uniform modulo N. The owner decrypts a total whose two digits, modulo M,
-  are its residues; the answerer's are minus the mask's. The residues of both sum to products of units: p and q
-  have no factor in common with M.
-- Product: the owner sends p and q of its own; the answerer returns p·q′ + q·p′ + p′·q′, and the owner adds p·q.
-  No mask is needed: n is public, and the owner knows the rest.
+  are its residues; the answerer's are minus the mask's. The residues of both sum to products of units: p and
+  q have no factor in common with M.
+- Product: the owner sends p and q of its own; the answerer returns p·q′ + q·p′ + p′·q′, and the owner adds
+  p·q. No mask is needed: n is public, and the owner knows the rest.
 
 Everything a member draws for a candidate comes from its leaf.
 """
@@ -24,16 +24,16 @@ from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.pair.plan import Plan
 
 UNIT_TRIES = 16
-"""Residues drawn for one unit: four in ten share a factor with M. That all do (one in a million) costs nothing
-but that candidate."""
+"""Residues drawn for one unit: four in ten share a factor with M. That all do (one in a million) costs
+nothing but that candidate."""
 
 
 @dataclass(frozen=True, repr=False)
 class Draw:
     """What one member draws: for p and for q a unit modulo M and the high part of its summand.
 
-    `exponents` randomise its ciphertexts: of u_p, u_q, p, q for the owner, of its two answers for the answerer,
-    who also draws the `mask` (the owner's is 0).
+    `exponents` randomise its ciphertexts: of u_p, u_q, p, q for the owner, of its two answers for the
+    answerer, who also draws the `mask` (the owner's is 0).
     """
 
     units: tuple[mpz, mpz]

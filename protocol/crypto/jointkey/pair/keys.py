@@ -1,21 +1,22 @@
 """Each member's own Paillier key: made with `phe`, used through the kernel.
 
-The randomness of an encryption is h_s^x for the hashed base h_s of `paillier.PublicKey`, so that a table makes
-it fast. Whoever answers under the other's key multiplies by h_s^x with x longer than the group's order by the
-slack: the answer's randomness is then uniform in the group of h_s, whatever went in from that group.
+The randomness of an encryption is h_s^x for the hashed base h_s of `paillier.PublicKey`, so that a table
+makes it fast. Whoever answers under the other's key multiplies by h_s^x with x longer than the group's order
+by the slack: the answer's randomness is then uniform in the group of h_s, whatever went in from that group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import gmpy2
 import phe
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width, require_units
+from protocol.crypto.integers import require_units
 from protocol.crypto.jointkey.pair.plan import Plan
-from protocol.crypto.jointkey.wire import unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.kernel import Modulus
 from protocol.crypto.paillier import PublicKey, public_key
 
@@ -40,9 +41,13 @@ class MemberKey:
         masks = self._table.powers(exponents)
         return self.square.multiply([1 + m * self.n for m in plaintexts], masks)
 
+    def write(self, ciphertexts: Sequence[mpz]) -> bytes:
+        """The inverse of `read`."""
+        return Residues([self.square.value] * len(ciphertexts)).pack(ciphertexts)
+
     def read(self, data: bytes) -> list[mpz]:
         """Ciphertexts in their fixed width, all units. Raises `MalformedInteger`."""
-        values = unpack(data, [self.square.value] * (len(data) // self.width))
+        values = Residues([self.square.value] * (len(data) // self.width)).unpack(data)
         require_units(values, self.n, "ciphertext")
         return values
 
@@ -65,7 +70,8 @@ class OwnKey:
         return mpz(self._key.p), mpz(self._key.q)
 
     def decrypt(self, ciphertexts: Sequence[mpz]) -> list[mpz]:
-        """Plaintexts 0 ≤ m < N of units modulo N², modulo each prime separately (Paillier 1999, section 7)."""
+        """Plaintexts 0 ≤ m < N of units modulo N², modulo each prime separately (Paillier 1999, section
+        7)."""
         key = self._key
         halves = []
         for prime, factor in ((key.p, key.hp), (key.q, key.hq)):
@@ -84,6 +90,10 @@ class OwnKey:
         return f"<OwnKey of {self.n.bit_length()} bits>"
 
 
-def ciphertext_bytes(plan: Plan) -> int:
-    """The width of a ciphertext under either member's key."""
-    return byte_width((mpz(1) << 2 * plan.own.modulus_bits) - 1)
+@dataclass(frozen=True, repr=False)
+class Keys:
+    """A member's secret key, its public half, and the other member's key."""
+
+    own: OwnKey
+    mine: MemberKey
+    theirs: MemberKey

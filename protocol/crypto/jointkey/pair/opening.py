@@ -1,11 +1,12 @@
-"""The announced modulus is what the other member's answer decrypts to, plus p·q of the summands in ciphertexts.
+"""The announced modulus is what the other member's answer decrypts to, plus p·q of the summands in
+ciphertexts.
 
-The owner holds p₁, q₁ in ciphertexts c_p, c_q, the other member answered with c_v that decrypts to
-p₁q₂ + q₁p₂ + p₂q₂, and n is claimed to be that plus p₁q₁. So (1 + nN)/c_v = c_p^{q₁}·r^N for some r that the
-owner finds with its key. As in `bounded`, every repetition asks one bit: the announcements are an encryption of
-a mask b and c_p^b·ρ^N, the responses b + e·q₁ with its exponent, and ρ·r^e mod N. This is the proof of a
-product of Cramer–Damgård–Nielsen (2001, section 8.1.2) with one-bit challenges, which need no assumption on the
-factors of N. Without it an owner could announce a modulus of its own making.
+The owner holds p₁, q₁ in ciphertexts c_p, c_q, the other member answered with c_v that decrypts to p₁q₂ +
+q₁p₂ + p₂q₂, and n is claimed to be that plus p₁q₁. So (1 + nN)/c_v = c_p^{q₁}·r^N for some r that the owner
+finds with its key. As in `bounded`, every repetition asks one bit: the announcements are an encryption of a
+mask b and c_p^b·ρ^N, the responses b + e·q₁ with its exponent, and ρ·r^e mod N. This is the proof of a
+product of Cramer–Damgård–Nielsen (2001, section 8.1.2) with one-bit challenges, which need no assumption on
+the factors of N. Without it an owner could announce a modulus of its own making.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from gmpy2 import mpz
 from protocol.crypto.integers import byte_width, encode_integer, require_units
 from protocol.crypto.jointkey.pair.bounded import REPETITIONS, Masked, bits_of, check_encryptions
 from protocol.crypto.jointkey.pair.keys import MemberKey, OwnKey
-from protocol.crypto.jointkey.wire import unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.sigma.protocol import Nonce, ProofRejected, Prover, Statement
 from protocol.crypto.transcript import Transcript
 
@@ -83,7 +84,7 @@ class OpensProduct(Statement):
         exponents = check_encryptions(
             key, self.masked, self.second, announcement[:half], challenge, response[:split]
         )
-        roots = unpack(response[split:], [key.n] * REPETITIONS)
+        roots = Residues([key.n] * REPETITIONS).unpack(response[split:])
         require_units(roots, key.n, "root", below=key.n)
         left = square.multiply(
             square.powers_each([self.first] * REPETITIONS, exponents), square.powers(roots, key.n)
@@ -112,7 +113,7 @@ class OpensProductProver(Prover):
         powers = key.square.powers_each([statement.first] * REPETITIONS, [b for b, _ in masks], secret=True)
         encrypted = key.encrypt([b for b, _ in masks], [x for _, x in masks])
         blinded = key.square.multiply(powers, key.square.powers(roots, key.n))
-        return b"".join(encode_integer(c, key.width) for c in encrypted + blinded)
+        return key.write(encrypted + blinded)
 
     def respond(self, challenge: int) -> bytes:
         """Mask plus bit times `second`, and the N-th roots that make the second equation hold."""

@@ -93,7 +93,7 @@ class Plan:
 
     def fits(self, n: mpz) -> bool:
         """Whether n has the size and the public residue of every candidate."""
-        return n.bit_length() == self.bits and n % self.fixed == 1
+        return bool(n.bit_length() == self.bits and n % self.fixed == 1)
 
 
 def leads(member: int) -> bool:

@@ -1,14 +1,14 @@
 """A modulus has exactly two prime factors, both 3 modulo 4, and no square: it is a Paillier–Blum modulus.
 
 Π^mod of Canetti–Gennaro–Goldfeder–Makriyannis–Peled (ePrint 2021/060, figure 16). The prover shows a w with
-Jacobi symbol −1; for every random y it knows an N-th root z of y (so gcd(N, φ(N)) = 1 and N has no square) and
-a fourth root of ±y or ±wy (so N has at most two prime factors). A false N passes each y with probability at
-most one half.
+Jacobi symbol −1; for every random y it knows an N-th root z of y (so gcd(N, φ(N)) = 1 and N has no square)
+and a fourth root of ±y or ±wy (so N has at most two prime factors). A false N passes each y with probability
+at most one half.
 
 A modulus with small factors passes too. The attack on such (CVE-2023-33241, CVE-2023-33242) reads a factor
 that is masked by less than the plaintext space, or through a range proof with a long challenge; here answers
-are masked uniformly modulo N, and challenges are single bits (see `bounded`). `paillier.check_modulus` refuses
-factors below 2^12 besides.
+are masked uniformly modulo N, and challenges are single bits (see `bounded`). `paillier.check_modulus`
+refuses factors below 2^12 besides.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from gmpy2 import mpz
 
 from protocol.crypto.integers import byte_width, decode_integer, encode_integer, require_units
 from protocol.crypto.jointkey.pair.keys import OwnKey
-from protocol.crypto.jointkey.wire import pack, unpack
+from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.kernel import Modulus
 from protocol.crypto.profiles import CHALLENGE_BITS
 from protocol.crypto.sigma.protocol import Nonce, ProofRejected, Prover, Statement
@@ -81,11 +81,11 @@ class PaillierBlum(Statement):
             raise ProofRejected("the announced residue does not have Jacobi symbol -1")
         targets, fourths, roots = [], [], []
         size = 1 + 2 * width
-        residues = self.residues(w, challenge)
+        residues, pair = self.residues(w, challenge), Residues([n, n])
         for position, y in enumerate(residues):
             part = response[position * size : (position + 1) * size]
             targets.append(_twisted(y, w, part[0], n))
-            fourth, root = unpack(part[1:], [n, n])
+            fourth, root = pair.unpack(part[1:])
             fourths.append(fourth)
             roots.append(root)
         require_units(roots, n, "root", below=n)
@@ -123,8 +123,9 @@ class PaillierBlumProver(Prover):
         residues = self._statement.residues(w, challenge)
         twists = [next(t for t in range(4) if self._is_square(_twisted(y, w, t, n))) for y in residues]
         squares = [_twisted(y, w, twist, n) for y, twist in zip(residues, twists, strict=True)]
+        pair = Residues([n, n])
         rows = zip(twists, self._fourth_roots(squares), self._key.roots(residues), strict=True)
-        return b"".join(bytes([twist]) + pack([fourth, root], [n, n]) for twist, fourth, root in rows)
+        return b"".join(bytes([twist]) + pair.pack((fourth, root)) for twist, fourth, root in rows)
 
     def _is_square(self, value: mpz) -> bool:
         return all(gmpy2.jacobi(value, prime) >= 0 for prime in self._key.factors)
