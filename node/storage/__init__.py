@@ -1,0 +1,53 @@
+"""Storage: each member's own bucket of immutable objects, and reading those of others.
+
+`open_bucket` gives this member's `Bucket`; `Bucket.grant` makes the token with which one peer's
+`open_grant` reads part of it. Whatever the provider, what is fetched has the size and digest asked for.
+"""
+
+from node.storage.bucket import Bucket
+from node.storage.errors import (
+    AccessRefused,
+    AdapterMissing,
+    BucketCorrupt,
+    BucketFull,
+    CannotRevoke,
+    DestinationFault,
+    GrantRefused,
+    ObjectAbsent,
+    ObjectCorrupt,
+    StorageUnavailable,
+    WrongScope,
+    WrongSource,
+)
+from node.storage.keys import ObjectKey, scope_of
+from node.storage.limits import Timing
+from node.storage.opening import Admission, DirectorySettings, Settings, open_bucket, open_grant
+from node.storage.reader import GrantedBucket, Reader
+from node.storage.store import Stat
+
+__all__ = [
+    "AccessRefused",
+    "AdapterMissing",
+    "Admission",
+    "Bucket",
+    "BucketCorrupt",
+    "BucketFull",
+    "CannotRevoke",
+    "DestinationFault",
+    "DirectorySettings",
+    "GrantRefused",
+    "GrantedBucket",
+    "ObjectAbsent",
+    "ObjectCorrupt",
+    "ObjectKey",
+    "Reader",
+    "Settings",
+    "Stat",
+    "StorageUnavailable",
+    "Timing",
+    "WrongScope",
+    "WrongSource",
+    "open_bucket",
+    "open_grant",
+    "scope_of",
+]

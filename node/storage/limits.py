@@ -1,0 +1,31 @@
+"""Every limit of storage, each beside its reason. Sizes in bytes, times in seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+
+MAX_OBJECT: Final = 1 << 30  # an encrypted update of 50 million parameters is about 400 MB
+MAX_IN_MEMORY: Final = 64 * MIB  # an object taken as bytes; larger ones go to files
+CHUNK: Final = 1 * MIB  # one read or write; also how often an operation notices that it is cancelled
+MAX_LISTED: Final = 100_000  # objects of one listing: members × rounds × two blobs, with room
+MAX_GRANT: Final = 64 * KIB  # an encoded grant; one of a native bucket has about 1 KiB
+MAX_GRANTED_OBJECTS: Final = 64  # presigned one by one: about 700 bytes each
+CONCURRENT: Final = 8  # operations of one bucket at once; bounds threads and buffers
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a bucket is waited for, in seconds. Tests use shorter ones."""
+
+    stall: float = 30.0  # an operation in which no byte moves for so long is broken off
+    grace: float = (
+        2.0  # from breaking off to giving up on the thread; closing a connection takes milliseconds
+    )
+    attempts: int = 5
+    backoff_first: float = 0.5
+    backoff_max: float = 15.0  # with five attempts: a minute of outage is bridged, longer ones are reported
+    report_interval: float = 0.25  # between calls of a progress callback

@@ -1,0 +1,175 @@
+"""Reading buckets, our own and those of others: verified, watched, and tried again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import structlog
+import trio
+
+from node.storage import limits
+from node.storage.calls import Call, run_call
+from node.storage.errors import (
+    AccessRefused,
+    BucketCorrupt,
+    DestinationFault,
+    GrantRefused,
+    ObjectCorrupt,
+    StorageUnavailable,
+    WrongScope,
+)
+from node.storage.files import make_directory, replaced
+from node.storage.keys import ObjectKey
+from node.storage.limits import Timing
+from node.storage.store import Sink, Store
+from node.storage.transfer import CheckedSink, Mismatch
+from protocol.errors import OwnFault, StarlingError
+
+Progress = Callable[[int], None]
+Result = TypeVar("Result")
+
+_log: Final = structlog.get_logger()
+
+
+class Reader:
+    """Fetches objects by exact key; what it delivers has the size and digest that were asked for."""
+
+    def __init__(self, store: Store, timing: Timing) -> None:
+        self._store = store
+        self._timing = timing
+        self._slots = trio.CapacityLimiter(limits.CONCURRENT)
+
+    @property
+    def place(self) -> str:
+        """Where the bucket is; holds no secret."""
+        return self._store.place
+
+    async def fetch(
+        self, key: ObjectKey, destination: Path, *, size: int, progress: Progress | None = None
+    ) -> None:
+        """Fetch the object of `size` bytes into the file `destination`, which appears whole and verified.
+
+        Raises ObjectAbsent, StorageUnavailable (after several attempts), and by whose bucket it is:
+        BucketCorrupt or AccessRefused (ours), ObjectCorrupt or GrantRefused (a member's).
+        `progress` is told the bytes moved, in the event loop.
+        """
+        self._check(key, size, limits.MAX_OBJECT)
+
+        def work(call: Call) -> None:
+            try:
+                make_directory(destination.parent)
+                with replaced(destination) as file:
+                    self._receive(call, key, file.write, size)
+            except OSError as error:
+                raise DestinationFault(
+                    f"cannot write {destination}: {error.strerror}", remedy="make room on its disk"
+                ) from error
+
+        await self._moved("ObjectFetched", key, size, work, progress)
+
+    async def fetch_bytes(self, key: ObjectKey, *, size: int, progress: Progress | None = None) -> bytes:
+        """Fetch the object of `size` (at most MAX_IN_MEMORY) bytes; raises as `fetch` does."""
+        self._check(key, size, limits.MAX_IN_MEMORY)
+
+        def work(call: Call) -> bytes:
+            content = bytearray()
+            self._receive(call, key, content.extend, size)
+            return bytes(content)
+
+        return await self._moved("ObjectFetched", key, size, work, progress)
+
+    async def verify(self, key: ObjectKey, *, size: int, progress: Progress | None = None) -> None:
+        """Read the object back and check it without keeping it; raises as `fetch` does."""
+        self._check(key, size, limits.MAX_OBJECT)
+        await self._moved(
+            "ObjectVerified", key, size, lambda call: self._receive(call, key, len, size), progress
+        )
+
+    def _check(self, key: ObjectKey, size: int, largest: int) -> None:
+        if not 0 <= size <= largest:
+            raise OwnFault(f"an object of {size} bytes; at most {largest} are allowed here")
+
+    def _receive(self, call: Call, key: ObjectKey, write: Sink, size: int) -> None:
+        sink = CheckedSink(call, write, size, key.digest)
+        self._store.get(call, key.path, sink)
+        sink.finish()
+
+    async def _moved(
+        self,
+        event: str,
+        key: ObjectKey,
+        size: int,
+        work: Callable[[Call], Result],
+        progress: Progress | None = None,
+        *,
+        stall: float | None = None,
+    ) -> Result:
+        """Run a transfer, and log its size and rate."""
+        begun = trio.current_time()
+        result = await self._tried(work, progress, stall=stall)
+        seconds = trio.current_time() - begun
+        _log.info(
+            event,
+            key=str(key),
+            place=self.place,
+            size=size,
+            seconds=round(seconds, 3),
+            rate=round(size / max(seconds, 1e-6)),
+        )
+        return result
+
+    async def _tried(
+        self, work: Callable[[Call], Result], progress: Progress | None = None, *, stall: float | None = None
+    ) -> Result:
+        """Run an operation, again after a growing delay while the provider is unavailable."""
+        delay = self._timing.backoff_first
+        for attempt in range(1, self._timing.attempts + 1):
+            try:
+                async with self._slots:
+                    return await run_call(
+                        work, timing=self._timing, stall=stall or self._timing.stall, progress=progress
+                    )
+            except AccessRefused as error:
+                raise self._refused(error) from error
+            except Mismatch as error:
+                raise self._corrupt(f"an object in {self.place} {error}") from error
+            except StorageUnavailable as error:
+                _log.warning("StorageUnavailable", place=self.place, attempt=attempt, why=error.what)
+                if attempt == self._timing.attempts:
+                    raise
+            # Shortened at random: members that lost the provider together must not return in step.
+            await trio.sleep(delay * (1 - 0.3 * random.random()))  # noqa: S311
+            delay = min(2 * delay, self._timing.backoff_max)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _refused(self, error: AccessRefused) -> StarlingError:
+        return error
+
+    def _corrupt(self, what: str) -> StarlingError:
+        return BucketCorrupt(what, remedy="ask the provider; the object is lost and must be made again")
+
+
+class GrantedBucket(Reader):
+    """A member's bucket as its grant lets us read it: by exact key, below one prefix, for a time.
+
+    Refusals are the member's faults; they carry its roster index.
+    """
+
+    def __init__(self, store: Store, *, owner: int, prefix: str, timing: Timing) -> None:
+        super().__init__(store, timing)
+        self.owner = owner
+        self._prefix = prefix
+
+    def _check(self, key: ObjectKey, size: int, largest: int) -> None:
+        super()._check(key, size, largest)
+        if not key.path.startswith(self._prefix):
+            raise WrongScope(f"{key} is not in the part of the bucket that the member granted")
+
+    def _refused(self, error: AccessRefused) -> StarlingError:
+        return GrantRefused(error.what, member=self.owner, remedy="ask the member for a new grant")
+
+    def _corrupt(self, what: str) -> StarlingError:
+        return ObjectCorrupt(what, member=self.owner, remedy="fetch it from another member")
