@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any
+from unittest import mock
 
 from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party
 
@@ -55,3 +59,19 @@ def _inbox(number: int, me: int, sent: Mapping[int, Outgoing], spoil: Spoil) -> 
         for sender, message in sent.items()
         if sender != me
     }
+
+
+def corrupt(party: Party, target: str, change: Callable[[Any], Any]) -> None:
+    """Make `party` alone run with the attribute `target` (a dotted path) replaced by change(the original)."""
+    original = pkgutil.resolve_name(target)
+
+    def corrupted(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        def run(*arguments: object) -> object:
+            with mock.patch(target, change(original)):
+                return call(*arguments)
+
+        return run
+
+    party.start = corrupted(party.start)  # type: ignore[method-assign]
+    party.advance = corrupted(party.advance)  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ What holds, with t = ⌊(N−1)/2⌋:
   before anyone knows which will succeed), when they use differing exponents in the full test, reshare or
   decrypt wrongly in `derive`, equivocate, or send what does not parse. What a member does to the candidate
   that wins cannot be replayed, but what it changes there makes the tests fail; only the two divisor checks,
-  which a random modulus fails once in a million times, rely on members that follow the protocol.
+  which one modulus in some thousand fails, rely on members that follow the protocol.
 - *Abort without a name*: a wrong share in the multiplication β·φ(n) or in the opening of θ
   (`GenerationFailed`). Nothing secret depends on the discarded key.
 """

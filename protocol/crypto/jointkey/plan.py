@@ -12,6 +12,7 @@ from gmpy2 import mpz
 from protocol.crypto.jointkey.fields import product_field
 from protocol.crypto.sharing import shamir
 from protocol.crypto.threshold import MAX_MEMBERS
+from protocol.errors import OwnFault
 
 FIXED_BOUND = 31
 """Residues of p and q modulo 4 and the odd primes up to here are public: below MAX_MEMBERS there are too few
@@ -31,6 +32,9 @@ MAX_BATCH = 2048
 """Candidates per batch at most: memory and message size against the number of rounds."""
 
 MIN_BATCH = 32
+
+MIN_BITS = 320
+"""Smaller factors, which only tests could want, leave no room for the sieve."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,9 @@ class Plan:
 
 @cache
 def plan(members: int, bits: int) -> Plan:
-    """The plan for `members` ≥ 3 and a modulus of `bits` ≥ 256 (even) bits."""
+    """The plan for `members` ≥ 3 and a modulus of `bits` (even); `OwnFault` below `MIN_BITS`."""
+    if bits < MIN_BITS:
+        raise OwnFault(f"a joint modulus for {members} members has at least {MIN_BITS} bits, not {bits}")
     half, degree = bits // 2, (members - 1) // 2
     fixed = 2 * gmpy2.primorial(FIXED_BOUND)
     primes = _sieve_primes(half, fixed)

@@ -2,7 +2,6 @@
 
 import itertools
 import secrets
-from collections.abc import Callable
 
 import pytest
 from gmpy2 import mpz
@@ -17,7 +16,7 @@ from protocol.crypto.sharing import integer
 from protocol.crypto.sigma import ProofRejected
 from protocol.crypto.threshold import Path, combine, partially_decrypt
 from tests.support.dealer import primes
-from tests.support.rehearsal import rehearse
+from tests.support.rehearsal import corrupt, rehearse
 
 PROFILE = insecure_test_profile(512)
 
@@ -71,30 +70,13 @@ def test_secret_bounds_hold_and_secrets_are_not_shown():
         assert str(finished.share.shamir) not in repr(finished)
 
 
-def misbehave(monkeypatch, party: Party, target: str, change: Callable) -> None:
-    """Let `party` run with `target` replaced by change(the original)."""
-    original_advance, original_start = party.advance, party.start
-
-    def swapped(call):
-        def run(*args: object):
-            with monkeypatch.context() as patch:
-                module, name = target.rsplit(".", 1)
-                patch.setattr(target, change(getattr(__import__(module, fromlist=[name]), name)))
-                return call(*args)
-
-        return run
-
-    monkeypatch.setattr(party, "advance", swapped(original_advance))
-    monkeypatch.setattr(party, "start", swapped(original_start))
-
-
-def test_a_share_off_the_commitments_names_its_dealer(monkeypatch):
+def test_a_share_off_the_commitments_names_its_dealer():
     parties = cohort(4, 3)
 
     def wrong(original):
         return lambda coefficients, point: original(coefficients, point) + (point == 2)
 
-    misbehave(monkeypatch, parties[2], "protocol.crypto.sharing.integer.evaluate", wrong)
+    corrupt(parties[2], "protocol.crypto.sharing.integer.evaluate", wrong)
     outcome = rehearse(parties, dishonest=frozenset({3}))
     assert set(outcome.errors) == {1, 2, 4}
     for error in outcome.errors.values():
@@ -102,13 +84,13 @@ def test_a_share_off_the_commitments_names_its_dealer(monkeypatch):
         assert error.member == 3
 
 
-def test_a_false_accusation_names_the_accuser(monkeypatch):
+def test_a_false_accusation_names_the_accuser():
     parties = cohort(3, 2)
 
     def refuse(original):
         return lambda share, point, *rest: original(share + 1, point, *rest)
 
-    misbehave(monkeypatch, parties[1], "protocol.crypto.sharing.integer.verify", refuse)
+    corrupt(parties[1], "protocol.crypto.sharing.integer.verify", refuse)
     outcome = rehearse(parties, dishonest=frozenset({2}))
     assert {(type(error), error.member) for error in outcome.errors.values()} == {(Cheater, 2)}
 
@@ -121,7 +103,7 @@ def test_a_wrong_exponent_share_aborts_before_anything_is_shared():
     assert outcome.rounds == 2
 
 
-def test_a_wrong_partial_decryption_is_refused_by_its_proof(monkeypatch):
+def test_a_wrong_partial_decryption_is_refused_by_its_proof():
     parties = cohort(3, 2)
 
     def shifted(original):
@@ -130,7 +112,7 @@ def test_a_wrong_partial_decryption_is_refused_by_its_proof(monkeypatch):
 
         return run
 
-    misbehave(monkeypatch, parties[0], "protocol.crypto.jointkey.derive.partially_decrypt", shifted)
+    corrupt(parties[0], "protocol.crypto.jointkey.derive.partially_decrypt", shifted)
     outcome = rehearse(parties, dishonest=frozenset({1}))
     assert {(type(error), error.member) for error in outcome.errors.values()} == {(ProofRejected, 1)}
 

@@ -1,0 +1,155 @@
+"""The frame around every key generation: order, lengths, echoes and digests, whatever the protocol inside."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocol.crypto.jointkey.errors import (
+    Equivocation,
+    MalformedMessage,
+    MissingMessage,
+    UnexpectedMessage,
+)
+from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party, Round, Setup, Shape, Steps
+from protocol.crypto.profiles import insecure_test_profile
+from protocol.errors import MemberFault, OwnFault
+
+SETUP = Setup(b"j" * 32, b"r" * 32, 3, 2, insecure_test_profile(512))
+
+
+class Chatter(Party):
+    """Says something in each of three rounds, and finishes with what it heard in the last."""
+
+    def _steps(self) -> Steps:
+        shape = Shape(range(1, 6), 2, 4)
+        for text in (b"one", b"two", b"three"):
+            self.report(text.decode())
+            private = {i: [b"%04d" % i, b"%04d" % self.me] for i in self.setup.indices}
+            received = yield Round(shape, text, private)
+        return Finished(received, None)
+
+
+def outgoing(number: int = 1) -> tuple[list[Chatter], dict[int, Outgoing]]:
+    """Three parties after `number` rounds, and what they send next."""
+    parties = [Chatter(SETUP, i) for i in SETUP.indices]
+    sent = {party.me: party.start() for party in parties}
+    for _ in range(number):
+        sent = {party.me: party.advance(inbox(sent, party.me)) for party in parties}
+    return parties, sent
+
+
+def inbox(sent: dict[int, Outgoing], me: int) -> dict[int, Incoming]:
+    return {i: Incoming(o.broadcast, o.private[me]) for i, o in sent.items() if i != me}
+
+
+def test_parties_hear_each_other_and_themselves():
+    parties, sent = outgoing(2)
+    received = parties[0].advance(inbox(sent, 1)).key
+    assert dict(received.bodies) == {1: b"three", 2: b"three", 3: b"three"}
+    assert {i: list(parts) for i, parts in received.private.items()} == {
+        i: [b"0001", b"%04d" % i] for i in SETUP.indices
+    }
+
+
+def test_progress_is_readable_and_reported():
+    stages = []
+    party = Chatter(SETUP, 1, lambda progress: stages.append(progress.stage))
+    assert party.progress.stage == "waiting to start"
+    party.start()
+    assert stages == ["one"] == [party.progress.stage]
+
+
+@given(st.data())
+def test_no_alteration_of_a_message_passes_or_changes_anything(data):
+    parties, sent = outgoing()
+    message = inbox(sent, 1)[2]
+    broadcast = data.draw(st.booleans(), label="alter the broadcast")
+    original = message.broadcast if broadcast else message.private
+    changed = data.draw(
+        st.one_of(
+            st.binary(max_size=400),
+            st.integers(0, len(original)).map(lambda n: original[:n]),
+            st.binary(min_size=1, max_size=9).map(lambda more: original + more),
+            st.tuples(st.integers(0, len(original) - 1), st.integers(1, 255)).map(
+                lambda at: original[: at[0]] + bytes([original[at[0]] ^ at[1]]) + original[at[0] + 1 :]
+            ),
+        )
+    )
+    received = inbox(sent, 1)
+    received[2] = Incoming(changed, message.private) if broadcast else Incoming(message.broadcast, changed)
+    if changed == original or (broadcast and concerns_others(original, changed)):
+        return  # shows in the next round's echo, or is for the protocol inside to judge
+    with pytest.raises(MemberFault) as caught:
+        parties[0].advance(received)
+    assert caught.value.member in SETUP.indices
+    assert isinstance(parties[0].advance(inbox(sent, 1)), Outgoing)
+
+
+def concerns_others(original: bytes, changed: bytes) -> bool:
+    """Whether header, echo and the digest for member 1 are intact and the body has an allowed length."""
+    header, span, digest = 3, 3 * 32, 32
+    intact = changed[: header + span + digest] == original[: header + span + digest]
+    return intact and len(changed) - header - 2 * span in range(1, 6)
+
+
+def test_another_round_or_version_is_refused():
+    parties, first = outgoing(0)
+    parties_later, second = outgoing(1)
+    with pytest.raises(MalformedMessage, match="round 1"):
+        parties_later[0].advance({**inbox(second, 1), 2: inbox(first, 1)[2]})
+    old = bytes([0]) + first[3].broadcast[1:]
+    with pytest.raises(MalformedMessage, match="version"):
+        parties[0].advance({**inbox(first, 1), 3: Incoming(old, first[3].private[1])})
+
+
+def test_missing_and_unexpected_members_are_named():
+    parties, sent = outgoing()
+    received = inbox(sent, 1)
+    with pytest.raises(MissingMessage) as missing:
+        parties[0].advance({2: received[2]})
+    assert missing.value.member == 3
+    for stranger in (0, 1, 4):
+        with pytest.raises(UnexpectedMessage) as unexpected:
+            parties[0].advance({**received, stranger: received[2]})
+        assert unexpected.value.member == stranger
+
+
+def test_a_private_message_other_than_announced_is_refused():
+    parties, sent = outgoing()
+    with pytest.raises(MalformedMessage, match="digest") as caught:
+        parties[0].advance({**inbox(sent, 1), 2: Incoming(sent[2].broadcast, b"00010003")})
+    assert caught.value.member == 2
+
+
+def test_different_broadcasts_to_different_members_show_in_the_next_round():
+    parties, sent = outgoing()
+    forked = Outgoing(sent[1].broadcast[:-3] + b"TWO", sent[1].private)
+    following = {
+        party.me: party.advance(inbox({**sent, 1: forked} if party.me == 2 else sent, party.me))
+        for party in parties
+    }
+    faults = {}
+    for party in parties:
+        with pytest.raises(Equivocation) as caught:
+            party.advance(inbox(following, party.me))
+        faults[party.me] = (caught.value.member, caught.value.witness)
+    assert faults == {1: (2, 2), 2: (1, 1), 3: (1, 2)}
+
+
+def test_a_party_runs_once_and_not_after_its_end():
+    parties, sent = outgoing(2)
+    with pytest.raises(OwnFault):
+        parties[0].start()
+    parties[0].advance(inbox(sent, 1))
+    with pytest.raises(OwnFault):
+        parties[0].advance(inbox(sent, 1))
+    with pytest.raises(OwnFault):
+        Chatter(SETUP, 1).advance({})
+
+
+def test_setups_and_indices_out_of_range_are_refused():
+    with pytest.raises(OwnFault):
+        Chatter(SETUP, 0)
+    for members, threshold in ((1, 1), (33, 2), (3, 1), (3, 4)):
+        with pytest.raises(OwnFault):
+            Setup(b"j" * 32, b"r" * 32, members, threshold, insecure_test_profile(512))
