@@ -22,7 +22,8 @@ class FixedBase:
     """base^e mod m for 0 ≤ e < 2^bits through a radix-2^window table (BGMW, Eurocrypt 1992).
 
     The table is made at first use, ⌈bits/window⌉·2^window products, once for each backend; `powers` on
-    the same object from several threads is safe. Made by `Modulus.table`.
+    the same object from several threads is safe. A copy in another process makes its own. Made by
+    `Modulus.table`.
     """
 
     __slots__ = ("_base", "_m", "_tables", "bits", "window")
@@ -39,6 +40,9 @@ class FixedBase:
         self.bits = bits
         self.window = window
         self._tables: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[type[FixedBase], tuple[mpz, int, mpz, int]]:
+        return FixedBase, (self._base, self.bits, self._m, self.window)
 
     def powers(self, exponents: Sequence[Integer], *, secret: bool = True) -> list[mpz]:
         """base^eᵢ mod m for each exponent, 0 ≤ eᵢ < 2^bits (else BadOperand).

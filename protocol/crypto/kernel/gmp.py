@@ -7,8 +7,9 @@ function.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import gmpy2
 from gmpy2 import mpz
@@ -16,23 +17,34 @@ from gmpy2 import mpz
 NAME = "gmp"
 
 
-def powers_each(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool) -> list[mpz]:
-    """bᵢ^eᵢ mod m for eᵢ ≥ 0; secret exponents through `mpn_sec_powm` (no secret branch or address)."""
-    return [_power(b, e, m, secret) for b, e in zip(bases, exponents, strict=True)]
-
-
 def powers(bases: Sequence[mpz], exponent: mpz, m: mpz, secret: bool) -> list[mpz]:
-    """bᵢ^e mod m for one e ≥ 0; a public exponent runs without the GIL."""
-    if secret:
-        return [_power(b, exponent, m, secret) for b in bases]
-    return list(gmpy2.powmod_base_list(list(bases), exponent, m))
+    """bᵢ^e mod m for one e ≥ 0; secret exponents through `mpn_sec_powm` (no secret branch or address)."""
+    return _powers(bases, repeat(exponent), repeat(m), secret)
+
+
+def powers_each(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz, secret: bool) -> list[mpz]:
+    """bᵢ^eᵢ mod m for eᵢ ≥ 0."""
+    return _powers(bases, exponents, repeat(m), secret)
 
 
 def powers_under(
     bases: Sequence[mpz], exponents: Sequence[mpz], moduli: Sequence[mpz], secret: bool
 ) -> list[mpz]:
     """bᵢ^eᵢ mod mᵢ for eᵢ ≥ 0."""
-    return [_power(b, e, m, secret) for b, e, m in zip(bases, exponents, moduli, strict=True)]
+    return _powers(bases, exponents, moduli, secret)
+
+
+def _powers(bases: Iterable[mpz], exponents: Iterable[mpz], moduli: Iterable[mpz], secret: bool) -> list[mpz]:
+    # One power takes milliseconds: other threads may run meanwhile.
+    with gmpy2.context(gmpy2.get_context(), allow_release_gil=True):
+        return [_power(b, e, m, secret) for b, e, m in zip(bases, exponents, moduli, strict=False)]
+
+
+def _power(base: mpz, exponent: mpz, m: mpz, secret: bool) -> mpz:
+    # mpn_sec_powm has no answer for a zero exponent; that an exponent is zero is not hidden.
+    if secret and exponent:
+        return gmpy2.powmod_sec(base, exponent, m)
+    return gmpy2.powmod(base, exponent, m)
 
 
 def multiply(xs: Sequence[mpz], ys: Sequence[mpz], m: mpz) -> list[mpz]:
@@ -59,16 +71,18 @@ def product(xs: Sequence[mpz], m: mpz) -> mpz:
 def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
     """∏ bᵢ^eᵢ mod m for public eᵢ ≥ 0, by Pippenger's buckets (SIAM J. Comput. 9, 1980)."""
     bits = max((e.bit_length() for e in exponents), default=0)
-    window = _bucket_window(len(bases), bits)
+    window = min(range(1, 17), key=lambda w: _bucket_products(w, len(bases), bits))
+    if len(bases) * bits < _bucket_products(window, len(bases), bits):
+        return product(powers_each(bases, exponents, m, secret=False), m)
     total = mpz(1)
     for low in reversed(range(0, bits, window)):
         total = gmpy2.powmod(total, 1 << window, m) * _bucketed(bases, exponents, low, window, m) % m
     return total
 
 
-def _bucket_window(count: int, bits: int) -> int:
-    """The window width with the fewest products: each window costs one per base and two per bucket."""
-    return min(range(1, 17), key=lambda w: -(-bits // w) * (count + (2 << w) + w))
+def _bucket_products(window: int, count: int, bits: int) -> int:
+    """Every window costs its squarings, a product for each base and two for each bucket."""
+    return -(-bits // window) * (window + count + (2 << window))
 
 
 def _bucketed(bases: Sequence[mpz], exponents: Sequence[mpz], low: int, window: int, m: mpz) -> mpz:
@@ -123,10 +137,3 @@ def table_powers(table: Table, exponents: Sequence[mpz], bits: int, m: mpz) -> l
             total = total * row[(exponent >> (j * table.window)) & mask] % m
         results.append(total)
     return results
-
-
-def _power(base: mpz, exponent: mpz, m: mpz, secret: bool) -> mpz:
-    # mpn_sec_powm has no answer for a zero exponent; that an exponent is zero is not hidden.
-    if secret and exponent:
-        return gmpy2.powmod_sec(base, exponent, m)
-    return gmpy2.powmod(base, exponent, m)

@@ -287,29 +287,35 @@ INLINE vec select_64(const uint64_t *entries, vec digit) { return SELECT_AMONG_T
 INLINE vec select_128(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(64); }
 INLINE vec select_256(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(128); }
 
-static vec select_word(const uint64_t *entries, size_t count, vec digit) {
-    switch (count) {
-    case 16:
-        return select_16(entries, digit);
-    case 32:
-        return select_32(entries, digit);
-    case 64:
-        return select_64(entries, digit);
-    case 128:
-        return select_128(entries, digit);
-    default:
-        return select_256(entries, digit);
-    }
-}
-
 /* Groups of eight that share a pass over the table: a row comes from memory once for all of them. */
 #define GROUPS 16
 
-/* Multiplies the entries that `digits` select from a row into the first `groups` elements. */
-static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, const vec *digits, size_t groups) {
+/* element GROUPS + g = the row's entry that digits[g] selects in each lane, for each of the groups. */
+INLINE void select_from_row(struct workspace *w, const struct table *t, size_t row, const vec *digits,
+                            size_t groups, vec (*select)(const uint64_t *, vec)) {
     for (size_t k = 0; k < t->stride; k++)
         for (size_t g = 0; g < groups; g++)
-            element(w, GROUPS + g)[k] = select_word(table_row(t, row, k), t->entries, digits[g]);
+            element(w, GROUPS + g)[k] = select(table_row(t, row, k), digits[g]);
+}
+
+/* Multiplies the row's entries that `digits` select into the first `groups` elements. */
+static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, const vec *digits, size_t groups) {
+    switch (t->entries) {
+    case 16:
+        select_from_row(w, t, row, digits, groups, select_16);
+        break;
+    case 32:
+        select_from_row(w, t, row, digits, groups, select_32);
+        break;
+    case 64:
+        select_from_row(w, t, row, digits, groups, select_64);
+        break;
+    case 128:
+        select_from_row(w, t, row, digits, groups, select_128);
+        break;
+    default:
+        select_from_row(w, t, row, digits, groups, select_256);
+    }
     for (size_t g = 0; g < groups; g++)
         multiply(w, element(w, g), element(w, GROUPS + g), element(w, g));
 }

@@ -2,7 +2,8 @@
 
 Importing this module fails with ImportError where the extension was not built or the CPU or operating
 system lacks the instructions. The C side hides every exponent but its length, so `secret` changes nothing
-here. Operands arrive checked (see `operands`).
+here; it wipes its own memory, which Python cannot do for the integers and bytes on this side. Operands
+arrive checked (see `operands`).
 """
 
 from __future__ import annotations
@@ -141,6 +142,8 @@ def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
         return mpz(1)
     ring, width = _power_ring(m), bits // 8 + 1
     window = _bucket_window(len(bases), bits)
+    if -(-len(bases) // LANES) * bits < _bucket_products(window, len(bases), bits):
+        return gmp.product(_powers(bases, exponents, ring), m)
     windows = -(-bits // (window * LANES)) * LANES
     packed = _ifma.windows(*ring.arguments, ring.pack(bases), _pack(exponents, width), width, window, windows)
     total = mpz(1)
@@ -150,8 +153,12 @@ def multiexp(bases: Sequence[mpz], exponents: Sequence[mpz], m: mpz) -> mpz:
 
 
 def _bucket_window(count: int, bits: int) -> int:
-    """The window with the fewest products: every eight windows cost one per base and two per bucket."""
-    return min(range(1, 13), key=lambda w: -(-bits // (w * LANES)) * (count + (2 << w)))
+    return min(range(1, 13), key=lambda window: _bucket_products(window, count, bits))
+
+
+def _bucket_products(window: int, count: int, bits: int) -> int:
+    """Every eight windows cost a product for each base and two for each bucket."""
+    return -(-bits // (window * LANES)) * (count + (2 << window))
 
 
 @dataclass(frozen=True, slots=True)

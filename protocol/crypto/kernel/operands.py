@@ -12,8 +12,8 @@ from protocol.crypto.kernel.errors import BadModulus, BadOperand, LengthMismatch
 
 Integer: TypeAlias = "int | mpz"
 
-# Below 2^64 a modulus protects nothing. Above 2^16384 a column of the IFMA kernel could still not
-# overflow (that starts near 2^53000), but no profile comes close and one product takes 10 µs or more.
+# Below 2^64 a modulus protects nothing. The IFMA backend's columns could overflow from 17,600 bits on
+# (see lanes.h); n² of the largest profile has 6144.
 MIN_MODULUS_BITS = 65
 MAX_MODULUS_BITS = 16384
 

@@ -140,7 +140,7 @@ def test_a_modulus_for_each_element(data):
 
 
 @small
-@given(data=st.data(), window=st.integers(1, 10), bits=st.integers(1, 200))
+@given(data=st.data(), window=st.integers(1, 8), bits=st.integers(1, 200))
 def test_tables_of_any_shape(data, window, bits):
     m = (1 << 127) - 1
     base = data.draw(st.integers(0, m - 1))
@@ -152,7 +152,7 @@ def test_tables_of_any_shape(data, window, bits):
     assert table.powers([], secret=False) == table.powers([]) == []
 
 
-@pytest.mark.parametrize("count", [1, 7, 40, 300])
+@pytest.mark.parametrize("count", [1, 7, 40, 150])
 def test_multiexp_of_many_short_weights(count):
     m = MODULI["3072 bits"]
     bases, weights = operands(m, count)[-count:], [secrets.randbits(128) for _ in range(count)]
