@@ -7,6 +7,7 @@ the Conway era.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Mapping, Sequence
@@ -228,11 +229,13 @@ def address_key_hash(address: bytes) -> bytes | None:
     return address[1 : 1 + KEY_HASH] if address[:1] and address[0] >> 4 in (0, 2, 4, 6) else None
 
 
+@functools.lru_cache(maxsize=4_096)
 def address_text(address: bytes) -> str:
     """The bech32 form of a Shelley address."""
     return bech32.encode("addr" if address[0] & 1 else "addr_test", address)
 
 
+@functools.lru_cache(maxsize=4_096)
 def parse_address(text: str) -> bytes:
     """The bytes of a bech32 address; ValueError if it is not one."""
     prefix, data = bech32.decode(text)

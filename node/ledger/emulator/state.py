@@ -7,8 +7,8 @@ told (`feeds`), which events wait for its return (`backlog`).
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
-from functools import singledispatchmethod
 
 from node.ledger import plutus, transaction
 from node.ledger.emulator import events as ev
@@ -33,11 +33,11 @@ class Genesis:
     deposit_activation: float = 0.5
     unsynced_period: float = 30
     block_time: float = 0.2
-    latency: float = 0.002
+    latency: float = 0.005
     mainnet: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """A snapshot as proposed; confirmed once every party's signature is there."""
 
@@ -50,6 +50,7 @@ class Snapshot:
     to_decommit: UTxO | None = None
     deposit: str | None = None
 
+    @functools.cached_property
     def accumulator(self) -> bytes:
         """32 bytes that bind the outputs, in place of the real node's KZG commitment: clients cannot tell."""
         everything = {**self.utxo, **(self.to_commit or {}), **(self.to_decommit or {})}
@@ -60,7 +61,7 @@ class Snapshot:
             head_id=bytes.fromhex(self.head_id),
             version=self.version,
             number=self.number,
-            accumulator=self.accumulator(),
+            accumulator=self.accumulator,
             utxo=self.utxo,
             to_commit=self.to_commit or {},
             to_decommit=self.to_decommit or {},
@@ -161,7 +162,7 @@ class State:
         party.feed.append((index, party.sequence))
         party.sequence += 1
 
-    @singledispatchmethod
+    @functools.singledispatchmethod
     def _apply(self, event: ev.Event) -> None:
         """Events that only carry a message change no state."""
 

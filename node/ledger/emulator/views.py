@@ -30,7 +30,7 @@ def transaction_json(raw: str) -> dict[str, str]:
 def snapshot_json(snapshot: Snapshot) -> Message:
     """A snapshot with the UTxO sets that belong to it."""
     return {
-        "accumulator": snapshot.accumulator().hex(),
+        "accumulator": snapshot.accumulator.hex(),
         "confirmed": [utxo_json.envelope(tx) for tx in snapshot.transactions],
         "headId": snapshot.head_id,
         "number": snapshot.number,

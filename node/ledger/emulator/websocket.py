@@ -7,7 +7,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import structlog
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from trio_websocket import (
+    ConnectionClosed,
+    HandshakeError,
+    WebSocketConnection,
+    WebSocketRequest,
+    wrap_server_stream,
+)
 
 from node.ledger import transaction
 from node.ledger.emulator import inputs
@@ -45,8 +51,8 @@ async def serve(stream: trio.abc.Stream, hub: Hub, party: int) -> None:
         try:
             request = await wrap_server_stream(nursery, stream)
             await _converse(request, hub, party)
-        except ConnectionClosed:
-            pass
+        except* (ConnectionClosed, HandshakeError) as group:
+            _log.info("ClientLeft", party=party, reason=str(group.exceptions[0]))
         nursery.cancel_scope.cancel()
 
 
