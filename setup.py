@@ -11,7 +11,7 @@ KERNEL = "protocol/crypto/kernel"
 ifma = Extension(
     "protocol.crypto.kernel._ifma",
     sources=[f"{KERNEL}/module.c", f"{KERNEL}/ifma.c"],
-    depends=[f"{KERNEL}/ifma.h", f"{KERNEL}/lanes.h"],
+    depends=[f"{KERNEL}/ifma.h", f"{KERNEL}/lanes.h", f"{KERNEL}/workspace.h"],
     extra_compile_args=["-O3", "-Wall", "-Wextra"],
     py_limited_api=True,
     optional=True,  # without a compiler the package installs and computes through GMP
