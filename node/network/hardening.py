@@ -37,9 +37,6 @@ def harden(swarm: Swarm) -> None:
     drop_oldest_handshakes(swarm)
     dial_only_on_request(swarm)
     swarm.upgrader.muxer_multistream = GuardedMultiplexing()
-    # The default resource manager admits ten connections a second of all strangers together, so a flood
-    # locks members out. The limits above and in `muxer` do its work.
-    swarm.set_resource_manager(None)
     # The library logs a warning or more for every junk frame; ours are throttled.
     if "LIBP2P_DEBUG" not in os.environ:
         logging.getLogger("libp2p").setLevel(logging.CRITICAL)

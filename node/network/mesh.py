@@ -125,7 +125,7 @@ class Mesh:
                 f"a message of {len(message)} bytes; 1 to {limits.MAX_MESSAGE} are allowed",
                 remedy="use send_bulk",
             )
-        link = self._link_to(member)
+        link = self._peer(member).link
         if link is None:
             raise NotConnected(member)
         await link.send([MESSAGE, message])
@@ -186,8 +186,9 @@ class Mesh:
         return None if peer is None else peer.member
 
     def connection_to(self, member: int) -> INetConn | None:
-        """An open connection to a member."""
-        return self._dialer.connection_to(self._peer(member).peer_id)
+        """An open connection to a member; None also if it was removed meanwhile."""
+        peer = self._peers.get(member)
+        return None if peer is None else self._dialer.connection_to(peer.peer_id)
 
     def account(self, member: int, received: int, sent: int) -> None:
         """Add to the bytes that a member's status shows."""
@@ -201,7 +202,8 @@ class Mesh:
         return self._peers[member]
 
     def _link_to(self, member: int) -> Link | None:
-        return self._peer(member).link
+        peer = self._peers.get(member)
+        return None if peer is None else peer.link
 
     async def _deliver(self, member: int, message: bytes) -> None:
         await self._inbox.send(Received(member, message))
