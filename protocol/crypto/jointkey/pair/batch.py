@@ -6,10 +6,8 @@ the moduli; base 2; the tests of the first candidate that passed (`finalist`); o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Mapping, Sequence
 
-import gmpy2
 from gmpy2 import mpz
 
 from protocol.crypto.jointkey import biprimality
@@ -39,8 +37,7 @@ class Batch:
         self._root = b""
 
     def run(self) -> Generator[Round, Received, Outcome | None]:
-        """The outcome of a candidate that passed all tests, or None. Raises `Cheater` if a replay exposes
-        one."""
+        """The outcome of a candidate that passed all tests, or None. Raises `Cheater` if a replay finds one."""
         yield from self._offer_sieve()
         yield from self._answer_sieve()
         yield from self._offer_factors()
@@ -177,12 +174,8 @@ class Batch:
         """Candidates in order that pass trial division and 2^φ = 1."""
         self._report("testing candidates", 0.9)
         record = self.record
-        remainder = self.plan.smooth % math.prod(record.moduli.values())
-        kept = [
-            c
-            for c in range(self.plan.batch)
-            if gmpy2.gcd(remainder % record.moduli[c], record.moduli[c]) == 1
-        ]
+        announced = [record.moduli[c] for c in range(self.plan.batch)]
+        kept = [c for c, keep in enumerate(arithmetic.without_small_factors(self.plan, announced)) if keep]
         moduli = [record.moduli[c] for c in kept]
         exponents = [
             biprimality.exponent(record.moduli[c], *record.summands[c], leads=leads(self.me)) for c in kept

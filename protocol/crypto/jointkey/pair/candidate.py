@@ -14,6 +14,7 @@ Everything a member draws for a candidate comes from its leaf.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -71,6 +72,9 @@ class Draws:
         return next((u for u in tries if gmpy2.gcd(u, self._plan.sieved) == 1), tries[-1])
 
 
+_TRIAL_GROUP = 64
+"""Moduli divided by small primes together: about what makes divisions cheapest."""
+
 Summands = tuple[mpz, mpz]
 """A member's parts of p and of q."""
 
@@ -113,3 +117,13 @@ def answer(owner: Summands, answerer: Summands) -> mpz:
     """What the owner decrypts in the product if both are honest."""
     (p, q), (other_p, other_q) = owner, answerer
     return p * other_q + q * other_p + other_p * other_q
+
+
+def without_small_factors(plan: Plan, moduli: Sequence[mpz]) -> list[bool]:
+    """For each modulus, whether it has no prime factor up to the trial division bound."""
+    kept = []
+    for start in range(0, len(moduli), _TRIAL_GROUP):
+        group = moduli[start : start + _TRIAL_GROUP]
+        remainder = plan.smooth % math.prod(group)
+        kept += [gmpy2.gcd(remainder % n, n) == 1 for n in group]
+    return kept

@@ -21,24 +21,26 @@ from protocol.crypto.kernel import Modulus
 from protocol.crypto.paillier import PublicKey, public_key
 
 _WINDOW = 7
-"""Of the tables: 20 MB each at 2048 bits."""
+"""Of the tables: 25 MB for the longest exponents at 2048 bits."""
 
 
 class MemberKey:
     """The public half of `member`'s key: encrypts, and reads ciphertexts."""
 
-    def __init__(self, member: int, n: mpz, plan: Plan) -> None:
-        """Raises `BadModulus` for a number that cannot be a modulus of the plan's size."""
+    def __init__(self, member: int, n: mpz, plan: Plan, longest: int) -> None:
+        """`longest` bounds encryption exponents in bits. Raises `BadModulus` for an impossible modulus."""
         self.member = member
         self.public: PublicKey = public_key(n, plan.own)
         self.n: mpz = self.public.n
         self.square: Modulus = self.public.square
         self.width = self.public.width
-        self._table = self.square.table(self.public.residue, plan.blinding_bits, window=_WINDOW)
+        self._table = self.square.table(self.public.residue, longest, window=_WINDOW)
 
-    def encrypt(self, plaintexts: Sequence[mpz], exponents: Sequence[mpz]) -> list[mpz]:
-        """(1 + mN)·h_s^x for every plaintext 0 ≤ m < N and secret exponent 0 ≤ x < 2^blinding_bits."""
-        masks = self._table.powers(exponents)
+    def encrypt(
+        self, plaintexts: Sequence[mpz], exponents: Sequence[mpz], *, secret: bool = True
+    ) -> list[mpz]:
+        """(1 + mN)·h_s^x for every plaintext 0 ≤ m < N and exponent 0 ≤ x < 2^longest."""
+        masks = self._table.powers(exponents, secret=secret)
         return self.square.multiply([1 + m * self.n for m in plaintexts], masks)
 
     def write(self, ciphertexts: Sequence[mpz]) -> bytes:

@@ -76,6 +76,8 @@ class PaillierBlum(Statement):
     def check(self, weights: Sequence[int], announcement: bytes, challenge: int, response: bytes) -> None:
         """Accept iff w is a pseudo-non-square and every y has both roots."""
         n, width = self.n, byte_width(self.n)
+        if n.is_even() or gmpy2.is_prime(n):
+            raise ProofRejected("the modulus is even or prime")
         w = decode_integer(announcement, width=width, below=n, what="announcement")
         if gmpy2.jacobi(w, n) != -1:
             raise ProofRejected("the announced residue does not have Jacobi symbol -1")
