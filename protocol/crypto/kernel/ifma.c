@@ -8,12 +8,6 @@
 #include "lanes.h"
 #include "workspace.h"
 
-int ifma_supported(void) {
-    /* Both ask the CPU and, through XGETBV, whether the operating system keeps the wide registers. */
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512ifma");
-}
-
 /* --- exponents -------------------------------------------------------------------------------------- */
 
 /* The `size` ≤ 16 bits of exponent i from bit `low` on; bits past its end are zero. */
@@ -25,12 +19,10 @@ static uint64_t bits_of(const struct exponents *e, size_t i, size_t low, size_t 
     return word >> low % 8 & ((UINT64_C(1) << size) - 1);
 }
 
-/* Those bits of `lanes` exponents from the `first` on. */
-static vec digits_of(struct workspace *w, const struct exponents *e, size_t first, size_t lanes, size_t low,
-                     size_t size) {
+/* digit = those bits of `lanes` exponents from the `first` on. */
+static void digits_of(const struct exponents *e, size_t first, size_t lanes, size_t low, size_t size, vec *digit) {
     for (size_t lane = 0; lane < lanes; lane++)
-        words(w->digit)[lane] = bits_of(e, e->count == 1 ? 0 : first + lane, low, size);
-    return *w->digit;
+        words(digit)[lane] = bits_of(e, e->count == 1 ? 0 : first + lane, low, size);
 }
 
 /* --- powers ----------------------------------------------------------------------------------------- */
@@ -72,7 +64,8 @@ int ifma_powers(const struct ring *ring, const uint8_t *bases, size_t count, con
         for (size_t left = (exponent_bits + window - 1) / window; left-- > 0;) {
             for (size_t i = 0; i < window; i++)
                 square(&w, w.x, w.x);
-            select_element(&w, entries, digits_of(&w, exponents, first, lanes, left * window, window), w.y);
+            digits_of(exponents, first, lanes, left * window, window, w.digit);
+            select_element(&w, entries, *w.digit, w.y);
             multiply(&w, w.x, w.y, w.x);
         }
         leave(&w, w.x, lanes, out + first * ring->width);
@@ -269,52 +262,52 @@ int ifma_table_fits(const struct table *t, const struct ring *ring, size_t rows)
     return t->stride == element_stride(ring) && rows <= t->rows;
 }
 
-/* select_N(entries, digit): the word that each lane's digit selects among N, reading all of them; a bit of
- * the digit chooses between the halves. */
-INLINE vec select_16(const uint64_t *entries, vec digit) {
-    const vec low = _mm512_load_si512(entries), high = _mm512_load_si512(entries + LANES);
-    return _mm512_permutex2var_epi64(low, digit, high);
+INLINE vec either(vec digit, long long bit, vec if_clear, vec if_set) {
+    return _mm512_mask_mov_epi64(if_clear, _mm512_test_epi64_mask(digit, _mm512_set1_epi64(bit)), if_set);
 }
 
-#define SELECT_AMONG_TWICE(half)                                                                                       \
-    (_mm512_mask_mov_epi64(SELECT(half)(entries, digit),                                                               \
-                           _mm512_test_epi64_mask(digit, _mm512_set1_epi64(half)),                                     \
-                           SELECT(half)(entries + (half), digit)))
-#define SELECT(n) select_##n
+/* select_N: the word that each lane's digit selects among N, reading all of them. */
+INLINE vec select_16(const uint64_t *entries, vec digit) {
+    return _mm512_permutex2var_epi64(_mm512_load_si512(entries), digit, _mm512_load_si512(entries + LANES));
+}
+INLINE vec select_32(const uint64_t *entries, vec digit) {
+    return either(digit, 16, select_16(entries, digit), select_16(entries + 16, digit));
+}
+INLINE vec select_64(const uint64_t *entries, vec digit) {
+    return either(digit, 32, select_32(entries, digit), select_32(entries + 32, digit));
+}
+INLINE vec select_128(const uint64_t *entries, vec digit) {
+    return either(digit, 64, select_64(entries, digit), select_64(entries + 64, digit));
+}
+INLINE vec select_256(const uint64_t *entries, vec digit) {
+    return either(digit, 128, select_128(entries, digit), select_128(entries + 128, digit));
+}
 
-INLINE vec select_32(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(16); }
-INLINE vec select_64(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(32); }
-INLINE vec select_128(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(64); }
-INLINE vec select_256(const uint64_t *entries, vec digit) { return SELECT_AMONG_TWICE(128); }
-
-/* Groups of eight that share a pass over the table: a row comes from memory once for all of them. */
-#define GROUPS 16
-
-/* element GROUPS + g = the row's entry that digits[g] selects in each lane, for each of the groups. */
-INLINE void select_from_row(struct workspace *w, const struct table *t, size_t row, const vec *digits,
-                            size_t groups, vec (*select)(const uint64_t *, vec)) {
+/* element GROUPS + g = the row's entry that digit[g] of the workspace selects in each lane. */
+INLINE void select_from_row(struct workspace *w, const struct table *t, size_t row, size_t groups,
+                            vec (*select)(const uint64_t *, vec)) {
     for (size_t k = 0; k < t->stride; k++)
         for (size_t g = 0; g < groups; g++)
-            element(w, GROUPS + g)[k] = select(table_row(t, row, k), digits[g]);
+            element(w, GROUPS + g)[k] = select(table_row(t, row, k), w->digit[g]);
 }
 
-/* Multiplies the row's entries that `digits` select into the first `groups` elements. */
-static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, const vec *digits, size_t groups) {
+/* Multiplies the row's entries that the workspace's digits select into the first `groups` elements. */
+static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, size_t groups) {
     switch (t->entries) {
     case 16:
-        select_from_row(w, t, row, digits, groups, select_16);
+        select_from_row(w, t, row, groups, select_16);
         break;
     case 32:
-        select_from_row(w, t, row, digits, groups, select_32);
+        select_from_row(w, t, row, groups, select_32);
         break;
     case 64:
-        select_from_row(w, t, row, digits, groups, select_64);
+        select_from_row(w, t, row, groups, select_64);
         break;
     case 128:
-        select_from_row(w, t, row, digits, groups, select_128);
+        select_from_row(w, t, row, groups, select_128);
         break;
     default:
-        select_from_row(w, t, row, digits, groups, select_256);
+        select_from_row(w, t, row, groups, select_256);
     }
     for (size_t g = 0; g < groups; g++)
         multiply(w, element(w, g), element(w, GROUPS + g), element(w, g));
@@ -323,9 +316,8 @@ static void multiply_by_row(struct workspace *w, const struct table *t, size_t r
 int ifma_table_powers(const struct ring *ring, const struct table *table, size_t rows,
                       const struct exponents *exponents, size_t count, uint8_t *out) {
     struct workspace w;
-    if (workspace_open(&w, ring, 2 * GROUPS + 1) != 0)
+    if (workspace_open(&w, ring, 2 * GROUPS) != 0)
         return -1;
-    vec *digits = element(&w, 2 * GROUPS);
     take_moduli(&w, ring, 0, 1);
     for (size_t batch = 0; batch < count; batch += GROUPS * LANES) {
         const size_t left = count - batch, groups = left < GROUPS * LANES ? (left + LANES - 1) / LANES : GROUPS;
@@ -333,9 +325,9 @@ int ifma_table_powers(const struct ring *ring, const struct table *table, size_t
             copy(&w, w.one, element(&w, g));
         for (size_t row = 0; row < rows; row++) {
             for (size_t g = 0; g < groups; g++)
-                digits[g] = digits_of(&w, exponents, batch + g * LANES, lanes_left(left, g * LANES),
-                                      row * table->window, table->window);
-            multiply_by_row(&w, table, row, digits, groups);
+                digits_of(exponents, batch + g * LANES, lanes_left(left, g * LANES), row * table->window,
+                          table->window, &w.digit[g]);
+            multiply_by_row(&w, table, row, groups);
         }
         for (size_t g = 0; g < groups; g++)
             leave(&w, element(&w, g), lanes_left(left, g * LANES), out + (batch + g * LANES) * ring->width);

@@ -32,8 +32,6 @@ struct exponents {
 
 struct table;
 
-int ifma_supported(void);
-
 /* out[i] = bases[i]^exponents[i]. Exponents are below 2^exponent_bits, which alone of them shows in time or
  * addresses. */
 int ifma_powers(const struct ring *ring, const uint8_t *bases, size_t count, const struct exponents *exponents,

@@ -86,7 +86,10 @@ static void release(struct call *call, Py_buffer *a, Py_buffer *b) {
 
 static PyObject *supported(PyObject *self, PyObject *args) {
     (void)self, (void)args;
-    return PyBool_FromLong(ifma_supported());
+    /* Asks the CPU and, through XGETBV, whether the operating system keeps the wide registers. This file is
+     * compiled for any x86-64, unlike ifma.c. */
+    __builtin_cpu_init();
+    return PyBool_FromLong(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512ifma"));
 }
 
 static PyObject *powers(PyObject *self, PyObject *args) {

@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Groups of eight lanes that share a pass over a table: a row comes from memory once for all of them. */
+#define GROUPS 16
+
 struct workspace {
     struct modulus modulus; /* m, for pairs too */
     bool pairs;
@@ -21,7 +24,8 @@ struct workspace {
     vec *unit, *one;           /* 1 plain, and in Montgomery form */
     vec *x, *y;                /* elements for the caller */
     vec *elements;             /* as many more as the caller asked for */
-    vec *columns, *digit;
+    vec *columns;
+    vec *digit;                /* of exponents, one vector for each group */
     uint8_t *staging;          /* `staged` bytes for each lane */
     size_t staged;
     void *block;
@@ -61,7 +65,7 @@ static int workspace_open(struct workspace *w, const struct ring *ring, size_t e
         .staged = (total * DIGIT_BITS / 8 > ring->width ? total * DIGIT_BITS / 8 : ring->width) + 16,
     };
     const size_t named = 7, whole = total + PADDING, columns = 4 * ring->digits;
-    w->bytes = (PADDING + (named + elements) * w->stride + whole + columns + 1) * sizeof(vec) + LANES * w->staged;
+    w->bytes = (PADDING + (named + elements) * w->stride + whole + columns + GROUPS) * sizeof(vec) + LANES * w->staged;
     w->block = allocate(w->bytes);
     if (!w->block)
         return -1;
@@ -72,7 +76,7 @@ static int workspace_open(struct workspace *w, const struct ring *ring, size_t e
     w->elements = next, next += elements * w->stride;
     w->whole = next, next += whole;
     w->columns = next, next += columns;
-    w->digit = next, next += 1;
+    w->digit = next, next += GROUPS;
     w->staging = (uint8_t *)next;
     w->unit[0] = _mm512_set1_epi64(1);
     w->modulus = (struct modulus){.digits = ring->digits, .m = w->m};

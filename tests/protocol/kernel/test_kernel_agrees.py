@@ -152,6 +152,13 @@ def test_tables_of_any_shape(data, window, bits):
     assert table.powers([], secret=False) == table.powers([]) == []
 
 
+@pytest.mark.parametrize("modulus", ["65 bits", "66-bit square", "2048 bits"])
+def test_tables_for_more_exponents_than_one_pass_takes(modulus):
+    m = MODULI[modulus]
+    es = [secrets.randbits(60) for _ in range(300)]
+    assert Modulus(m).table(m - 5, 60).powers(es) == [pow(m - 5, e, m) for e in es]
+
+
 @pytest.mark.parametrize("count", [1, 7, 40, 150])
 def test_multiexp_of_many_short_weights(count):
     m = MODULI["3072 bits"]
