@@ -18,6 +18,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from protocol.crypto.jointkey.errors import (
     Equivocation,
@@ -27,7 +28,7 @@ from protocol.crypto.jointkey.errors import (
 )
 from protocol.crypto.profiles import Profile
 from protocol.crypto.threshold import MAX_MEMBERS, MIN_MEMBERS, JointKey, KeyShare
-from protocol.crypto.transcript import Context
+from protocol.crypto.transcript import Context, Transcript
 from protocol.errors import OwnFault
 
 VERSION = 1
@@ -37,13 +38,18 @@ ROUND_BYTES = 2
 
 @dataclass(frozen=True)
 class Setup:
-    """What all parties agreed on before: `job` and `roster` are digests of 32 bytes."""
+    """What all parties agreed on before: `job` and `roster` are digests of 32 bytes.
+
+    A generation that failed is tried again under the next `attempt`, so that no message or proof of the
+    earlier one passes in it.
+    """
 
     job: bytes
     roster: bytes
     members: int
     threshold: int
     profile: Profile
+    attempt: int = 0
 
     def __post_init__(self) -> None:
         if not MIN_MEMBERS <= self.members <= MAX_MEMBERS:
@@ -58,7 +64,15 @@ class Setup:
 
     def context(self, sender: int, key: bytes = bytes(DIGEST_BYTES)) -> Context:
         """The transcript context of a statement that `sender` makes during key generation."""
-        return Context(self.job, 0, sender, self.roster, key)
+        return Context(self.job, self.attempt, sender, self.roster, key)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes at the head of every broadcast: messages of another generation are refused."""
+        transcript = Transcript("key generation", self.context(0))
+        transcript.absorb("sharing", self.members, self.threshold)
+        transcript.absorb("profile", self.profile.name)
+        return transcript.stream("digest", DIGEST_BYTES)
 
 
 @dataclass(frozen=True)
@@ -225,7 +239,7 @@ class Party(ABC):
         return Outgoing(self._own, {other: b"".join(step.private.get(other, ())) for other in self.others})
 
     def _header(self) -> bytes:
-        return bytes([VERSION]) + self._number.to_bytes(ROUND_BYTES, "big")
+        return bytes([VERSION]) + self.setup.digest + self._number.to_bytes(ROUND_BYTES, "big")
 
     def _open(self, received: Mapping[int, Incoming], step: Round) -> Received:
         for sender in received:
@@ -264,7 +278,8 @@ class Party(ABC):
             )
         if broadcast[:header] != self._header():
             raise MalformedMessage(
-                f"a broadcast is not of version {VERSION}, round {self._number}", member=sender
+                f"a broadcast is not of version {VERSION}, this generation and round {self._number}",
+                member=sender,
             )
         self._compare_echo(sender, broadcast[header : header + span])
         return body, dict(

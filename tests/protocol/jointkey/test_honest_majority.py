@@ -25,6 +25,7 @@ from protocol.crypto.profiles import FAST, insecure_test_profile
 from protocol.crypto.sigma import ProofRejected
 from protocol.crypto.threshold import Path, combine, partially_decrypt
 from protocol.errors import OwnFault
+from tests.support.processes import run_in_processes
 from tests.support.rehearsal import Outcome, corrupt, rehearse
 
 SMALL = insecure_test_profile(384)
@@ -41,8 +42,8 @@ class Watched(HonestMajorityParty):
         return super()._multiply(winner, field)
 
 
-def cohort(members: int, threshold: int, profile=None) -> list[Watched]:
-    setup = Setup(b"j" * 32, b"r" * 32, members, threshold, profile or SMALL)
+def cohort(members: int, threshold: int) -> list[Watched]:
+    setup = Setup(b"j" * 32, b"r" * 32, members, threshold, SMALL)
     return [Watched(setup, me) for me in setup.indices]
 
 
@@ -262,9 +263,9 @@ def test_the_leaf_of_the_winner_stays_closed(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_key_of_real_size():
-    parties = cohort(3, 2, FAST)
-    outcome = rehearse(parties)
-    assert outcome.errors == {}
-    assert outcome.finished[1].key.public.n.bit_length() == 2048
-    assert decrypts(outcome.finished, (2, 3))
+def test_a_key_of_real_size_made_in_three_processes():
+    setup = Setup(b"j" * 32, b"r" * 32, 3, 2, FAST)
+    finished = run_in_processes(3, lambda me: HonestMajorityParty(setup, me))
+    assert len({result.key.digest for result in finished.values()}) == 1
+    assert finished[1].key.public.n.bit_length() == 2048
+    assert decrypts(finished, (2, 3))

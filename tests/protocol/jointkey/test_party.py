@@ -87,7 +87,7 @@ def test_no_alteration_of_a_message_passes_or_changes_anything(data):
 
 def concerns_others(original: bytes, changed: bytes) -> bool:
     """Whether header, echo and the digest for member 1 are intact and the body has an allowed length."""
-    header, span, digest = 3, 3 * 32, 32
+    header, span, digest = 1 + 32 + 2, 3 * 32, 32
     intact = changed[: header + span + digest] == original[: header + span + digest]
     return intact and len(changed) - header - 2 * span in range(1, 6)
 
@@ -100,6 +100,24 @@ def test_another_round_or_version_is_refused():
     old = bytes([0]) + first[3].broadcast[1:]
     with pytest.raises(MalformedMessage, match="version"):
         parties[0].advance({**inbox(first, 1), 3: Incoming(old, first[3].private[1])})
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Setup(b"k" * 32, b"r" * 32, 3, 2, insecure_test_profile(512)),
+        Setup(b"j" * 32, b"s" * 32, 3, 2, insecure_test_profile(512)),
+        Setup(b"j" * 32, b"r" * 32, 3, 3, insecure_test_profile(512)),
+        Setup(b"j" * 32, b"r" * 32, 3, 2, insecure_test_profile(510)),
+        Setup(b"j" * 32, b"r" * 32, 3, 2, insecure_test_profile(512), attempt=1),
+    ],
+)
+def test_a_message_of_another_generation_is_refused(other):
+    parties, sent = outgoing(0)
+    stranger = Chatter(other, 2).start()
+    with pytest.raises(MalformedMessage) as caught:
+        parties[0].advance({**inbox(sent, 1), 2: Incoming(stranger.broadcast, stranger.private[1])})
+    assert caught.value.member == 2
 
 
 def test_missing_and_unexpected_members_are_named():
