@@ -1,0 +1,1 @@
+"""Checking the specification, and logs against it, with TLC."""

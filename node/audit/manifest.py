@@ -1,0 +1,162 @@
+"""The models of the specification and its mutants, read from `tla/models/*.toml`."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+CONSTANTS = {
+    "T": 2,
+    "Quorum": 2,
+    "Rounds": 1,
+    "RoundLimit": 1,
+    "KeyAttempts": 1,
+    "MaxCrashes": 0,
+    "MaxVanished": 0,
+}
+"""Constants of the specification and their values where a model does not say."""
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """Random behaviours instead of a complete search."""
+
+    behaviours: int
+    depth: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """What TLC checks, within which bounds, and what it must find."""
+
+    name: str
+    about: str
+    module: str
+    spec: str
+    members: int
+    byzantine: tuple[int, ...]
+    constants: Mapping[str, int]
+    overrides: Mapping[str, str]
+    invariants: tuple[str, ...]
+    properties: tuple[str, ...]
+    symmetric: bool
+    violates: str | None
+    states: int | None
+    depth: int | None
+    simulate: Simulation | None
+    fast: bool
+
+    def config(self, *, only: str | None = None) -> str:
+        """The model as a configuration of TLC; with `only`, that property instead of its own."""
+        invariants, properties = self.invariants, self.properties
+        if only is not None:
+            action = only in self.properties or only in _temporal()
+            invariants, properties = ((), (only,)) if action else ((only,), ())
+        names = [f"m{index}" for index in range(1, self.members + 1)]
+        lines = [
+            f"SPECIFICATION {self.spec}",
+            "CONSTANTS",
+            *(f"{name} = {name}" for name in [*names, "None"]),
+            f"Members = {{{', '.join(names)}}}",
+            f"Byzantine = {{{', '.join(names[index - 1] for index in self.byzantine)}}}",
+            *(f"{name} = {value}" for name, value in self.constants.items()),
+            *(f"{name} <- {other}" for name, other in self.overrides.items()),
+        ]
+        if self.symmetric:
+            lines.append("SYMMETRY Symmetric")
+        lines += [f"INVARIANT {name}" for name in invariants]
+        lines += [f"PROPERTY {name}" for name in properties]
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One textual change of the specification, and the property that must notice it."""
+
+    name: str
+    about: str
+    file: str
+    old: str
+    new: str
+    model: str
+    breaks: str
+    constants: Mapping[str, int]
+    fast: bool
+
+    def apply(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """The changed file; ValueError unless `old` occurs in it exactly once."""
+        text = sources[self.file]
+        if text.count(self.old) != 1:
+            raise ValueError(f"mutant {self.name}: its text occurs {text.count(self.old)} times in {self.file}")
+        return {self.file: text.replace(self.old, self.new)}
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("tla").joinpath("models", name).read_text(encoding="utf-8"))
+
+
+@cache
+def _temporal() -> frozenset[str]:
+    listed = _read("models.toml")
+    models = [*listed["model"], *listed["module"].values()]
+    return frozenset(name for model in models for name in model.get("properties", ()))
+
+
+@cache
+def models() -> Mapping[str, Model]:
+    """Every model by name, in the order of the file."""
+    listed = _read("models.toml")
+    return {entry["name"]: _model(entry, listed) for entry in listed["model"]}
+
+
+def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
+    module = listed["module"][entry["module"]]
+    views = listed["views"] if entry.get("views", module.get("views", True)) else {}
+    overrides = {**views, **module.get("override", {}), **entry.get("override", {})}
+    violates = entry.get("violates")
+    spec = entry.get("spec", module.get("spec", "Spec"))
+    simulate = Simulation(**entry["simulate"]) if "simulate" in entry else None
+    reach = () if violates is None else (violates,)
+    invariants: Sequence[str] = reach or entry.get("invariants", module["invariants"])
+    properties: Sequence[str] = () if reach else entry.get("properties", module["properties"])
+    return Model(
+        name=entry["name"],
+        about=entry.get("about", f"must violate {violates}"),
+        module=entry["module"],
+        spec=spec,
+        members=entry["members"],
+        byzantine=tuple(entry.get("byzantine", ())),
+        constants={name: entry.get(name, value) for name, value in CONSTANTS.items()},
+        overrides={name: other for name, other in overrides.items() if other},
+        invariants=tuple(invariants),
+        properties=tuple(properties),
+        # Symmetry is unsound for liveness, and useless in random behaviours.
+        symmetric=spec != "FairSpec" and simulate is None and module.get("symmetric", True),
+        violates=violates,
+        states=entry.get("states"),
+        depth=entry.get("depth"),
+        simulate=simulate,
+        fast=entry.get("fast", False),
+    )
+
+
+@cache
+def mutants() -> Mapping[str, Mutant]:
+    """Every mutant by name, in the order of the file."""
+    return {
+        entry["name"]: Mutant(
+            name=entry["name"],
+            about=entry["about"],
+            file=entry["file"],
+            old=entry["old"],
+            new=entry["new"],
+            model=entry["model"],
+            breaks=entry["breaks"],
+            constants=entry.get("constants", {}),
+            fast=entry.get("fast", False),
+        )
+        for entry in _read("mutants.toml")["mutant"]
+    }

@@ -1,0 +1,1 @@
+"""The TLA+ specification, shipped as data: modules here, models in `models/`."""
