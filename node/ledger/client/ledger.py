@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -47,8 +47,9 @@ class HydraLedger:
     """A head through `node`. `members` are payment key hashes in roster order, `wallet` this member's key.
 
     `parties` are the members' Hydra keys in the same order: with them, another set of parties is refused and
-    stalls name members. `head_id` and `cursor` are what the caller kept of an earlier run. `recover` supplies
-    records that the node's history lacks, in order.
+    stalls name members. `head_id` and `cursor`, the last record taken over, are what the caller kept of an
+    earlier run. `recover` supplies records that the node's history lacks, in order; they are checked against
+    the chains in the head, for which `links` (`order.links_of`) says where those were at the cursor.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class HydraLedger:
         parties: Sequence[bytes] = (),
         head_id: str | None = None,
         cursor: Confirmed | None = None,
+        links: Mapping[int, bytes] | None = None,
         recover: Recover | None = None,
         mainnet: bool = False,
         timing: Timing | None = None,
@@ -75,6 +77,7 @@ class HydraLedger:
             parties=parties,
             head_id=head_id,
             cursor=cursor,
+            links=links,
             recover=recover,
             timing=timing,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,19 +32,31 @@ class Recovered:
 class Order:
     """Counts the anchors of `members` (addresses by roster index) in snapshot order from `cursor` on.
 
-    Slots come from snapshot number, then position in `confirmed`. Snapshots may be fed again: one that is
-    not the next is either known, and ignored, or early, and refused with SnapshotMissing.
+    `links` says where the members' chains were at the cursor (`links_of`); only filling a gap needs it. Slots
+    come from snapshot number, then position in `confirmed`. Snapshots may be fed again: one that is not the
+    next is either known, and ignored, or early, and refused with SnapshotMissing.
     """
 
-    def __init__(self, members: Mapping[bytes, int], cursor: Confirmed | None = None) -> None:
+    def __init__(
+        self,
+        members: Mapping[bytes, int],
+        cursor: Confirmed | None = None,
+        links: Mapping[int, bytes] | None = None,
+    ) -> None:
         self._members = dict(members)
         self._cursor = cursor
         self.base = cursor.slot if cursor else 0
         self.records: list[Confirmed] = []
-        # The cursor's snapshot is read again: anchors after the cursor's may follow in it.
-        self.last = cursor.snapshot - 1 if cursor else 0
-        self.links: dict[int, bytes] = {}
+        # The cursor's snapshot is read again, anchors after the cursor's may follow in it; a record that filled
+        # a gap has no transaction, and says up to which snapshot all is known.
+        self.last = 0 if cursor is None else cursor.snapshot - 1 if cursor.transaction else cursor.snapshot
+        self.links = dict(links or {})
         self.broken: list[int] = []
+
+    def begin(self, head_id: str) -> None:
+        """Before anything else, every chain links to its head."""
+        if self._cursor is None and self.slot == 0:
+            self.links = dict.fromkeys(self._members.values(), anchor.first_link(head_id))
 
     @property
     def slot(self) -> int:
@@ -91,19 +104,29 @@ class Order:
         that the next anchor links to. Raises BrokenChain, and changes nothing, where it does not.
         """
         wanted = list(recovered)
+        if strangers := {r.member for r in wanted} - set(ends):
+            raise BrokenChain(f"records of members {sorted(strangers)}, who have no chain in the head")
         for member, end in ends.items():
-            mine = [r.datum for r in wanted if r.member == member]
-            start = self.links.get(member)
-            if start is not None:
-                anchor.follow(member, start, mine, end)
-        new = []
-        for item in wanted:
-            link = self.links.get(item.member)
-            if link is not None:
-                self.links[item.member] = transaction.blake2b(anchor.encode(item.datum, link))
-            record = Confirmed(self.slot + 1, item.member, item.datum, "", to_snapshot)
-            self.records.append(record)
-            new.append(record)
+            if member not in self.links:
+                raise BrokenChain("it is not known where the chain was at the cursor", member=member)
+            anchor.follow(member, self.links[member], (r.datum for r in wanted if r.member == member), end)
+        new = [
+            Confirmed(slot, r.member, r.datum, "", self.last)
+            for slot, r in enumerate(wanted, start=self.slot + 1)
+        ]
+        if new:
+            # Only the last one vouches for the end of the gap: a crash before it fills the rest again.
+            new[-1] = dataclasses.replace(new[-1], snapshot=to_snapshot)
+        self.records += new
         self.links.update(ends)
         self.last = to_snapshot
         return new
+
+
+def links_of(members: int, head_id: str, records: Iterable[Confirmed]) -> dict[int, bytes]:
+    """Where each of `members` chains stands after `records`, all of them, in order."""
+    links = dict.fromkeys(range(1, members + 1), anchor.first_link(head_id))
+    for record in records:
+        datum = anchor.encode(record.datum, links[record.member])
+        links[record.member] = transaction.blake2b(datum)
+    return links

@@ -59,6 +59,7 @@ class Session:
         parties: Sequence[bytes] = (),
         head_id: str | None = None,
         cursor: Confirmed | None = None,
+        links: Mapping[int, bytes] | None = None,
         recover: Recover | None = None,
         timing: Timing | None = None,
     ) -> None:
@@ -68,7 +69,7 @@ class Session:
         self.parties = tuple(parties)
         self.timing = timing or Timing()
         self.life = Life(self.members, head_id)
-        self.order = Order(self.members, cursor)
+        self.order = Order(self.members, cursor, links)
         self.submission = Submission(wallet)
         self.stall: Stalled | None = None
         self.refusal: tuple[int, msg.CommandRefused] | None = None
@@ -224,6 +225,7 @@ class Session:
         if self.life.state not in _FOLLOWED:
             return
         await self._read_head()
+        self.order.begin(self.life.head_id or "")
         snapshot = await self._read_snapshot()
         if snapshot is not None:
             check(snapshot, self._head_parties, self.members)

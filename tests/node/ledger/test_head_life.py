@@ -1,0 +1,289 @@
+"""A head from Init to settlement, through real sockets: three members, each with its own node."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import trio
+import trio.testing
+
+from node.ledger import anchor
+from node.ledger.audit import Verdict, audit_settlement
+from node.ledger.client.order import Recovered, links_of
+from node.ledger.errors import CommandRefused
+from node.ledger.interface import HeadFinalised, LedgerState, Resumed, Stalled, StallReason
+
+
+async def _three(cohort):
+    return [(await cohort.follow(m))[0] for m in (1, 2, 3)]
+
+
+async def test_members_agree_on_one_order_and_it_settles(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(4):
+        for member, ledger in enumerate(ledgers, start=1):
+            await ledger.submit(b"record %d of %d" % (n, member))
+    orders = [await take(ledger, 12) for ledger in ledgers]
+    assert orders[0] == orders[1] == orders[2]
+    assert [r.slot for r in orders[0]] == list(range(1, 13))
+    for member in (1, 2, 3):
+        assert [r.datum for r in orders[0] if r.member == member] == [
+            b"record %d of %d" % (n, member) for n in range(4)
+        ]
+
+    head_id = ledgers[0].status().head_id
+    await ledgers[1].close()
+    await ledgers[2].fanout()
+    assert ledgers[2].status().state is LedgerState.FINALISED
+
+    chain = {}
+    for wallet in cohort.wallets:
+        chain |= await cohort.emulator.chain_utxo(wallet.address)
+    members = {w.address: n for n, w in enumerate(cohort.wallets, start=1)}
+    expected = {
+        m: anchor.chain_digest(head_id, [r.datum for r in orders[0] if r.member == m]) for m in (1, 2, 3)
+    }
+    report = audit_settlement(chain, members, expected, head_id)
+    assert report.settled
+    forged = {**expected, 2: anchor.chain_digest(head_id, [b"another history"])}
+    report = audit_settlement(chain, members, forged, head_id)
+    assert [f.verdict for f in report.findings] == [Verdict.SETTLED, Verdict.DIFFERENT, Verdict.SETTLED]
+
+
+async def test_a_record_submitted_again_is_not_doubled(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for _ in range(5):
+        await ledgers[0].submit(b"once")
+    await take(ledgers[0], 1)
+    await ledgers[0].submit(b"once")
+    await ledgers[0].submit(b"twice")
+    assert [r.datum for r in await take(ledgers[1], 2)] == [b"once", b"twice"]
+
+
+async def test_a_restarted_client_goes_on_after_its_cursor(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(3):
+        await ledgers[1].submit(b"before %d" % n)
+    cursor = (await take(ledgers[0], 2))[-1]
+    await take(ledgers[1], 3)
+    late, crash = await cohort.follow(1, cursor=cursor, head_id=ledgers[0].status().head_id)
+    assert [r.datum for r in await take(late, 1, after=2)] == [b"before 2"]
+    crash.cancel()
+    for n in range(5):
+        await ledgers[1].submit(b"during %d" % n)
+    everything = await take(ledgers[1], 8)
+    again, _ = await cohort.follow(1, cursor=cursor, head_id=ledgers[0].status().head_id)
+    assert await take(again, 6, after=2) == everything[2:]
+    await again.submit(b"back")
+    assert (await take(ledgers[2], 9))[-1].datum == b"back"
+
+
+async def test_an_offline_party_stalls_the_head_and_nothing_is_lost(cohort, take, event_of):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    await cohort.emulator.party(3, "offline")
+    stalls = []
+    async with trio.open_nursery() as nursery:
+
+        async def wait():
+            stalls.append(await event_of(ledgers[0], Stalled))
+
+        nursery.start_soon(wait)
+        await ledgers[0].submit(b"patience")
+    assert stalls[0].reason is StallReason.PARTY_OFFLINE
+    assert ledgers[0].status().state is LedgerState.STALLED
+    assert "offline" in ledgers[0].status().waits_for
+    assert ledgers[0].status().slot == 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(event_of, ledgers[0], Resumed)
+        await trio.testing.wait_all_tasks_blocked()
+        await cohort.emulator.party(3, "online")
+    assert [r.datum for r in await take(ledgers[2], 1)] == [b"patience"]
+    assert ledgers[0].status().state is LedgerState.OPEN
+
+
+async def test_a_stall_names_the_member_whose_signature_is_missing(cohort, event_of):
+    from nacl.signing import SigningKey
+
+    keys = [bytes(SigningKey(seed).verify_key) for seed in cohort.genesis.hydra_seeds]
+    ledger, _ = await cohort.follow(1, parties=keys)
+    await cohort.fund(ledger)
+    await cohort.emulator.party(2, "slow?seconds=30")
+    stalls = []
+    async with trio.open_nursery() as nursery:
+
+        async def wait():
+            stalls.append(await event_of(ledger, Stalled))
+
+        nursery.start_soon(wait)
+        await ledger.submit(b"who is slow?")
+    assert stalls[0].reason is StallReason.PARTY_OFFLINE
+    assert stalls[0].members == (2,)
+    assert "member 2" in ledger.status().waits_for
+
+
+@pytest.mark.parametrize(
+    ("faults", "reason"),
+    [
+        (["1/unsynced"], StallReason.NODE_OUT_OF_SYNC),
+        (["2/offline", "3/offline"], StallReason.MINORITY),
+        (["1/offline"], StallReason.MINORITY),
+    ],
+)
+async def test_other_stalls_are_named_and_pass(cohort, take, event_of, faults, reason):
+    ledger, _ = await cohort.follow(1)
+    await cohort.fund(ledger)
+    for fault in faults:
+        await cohort.emulator.party(int(fault[0]), fault[2:])
+    stalls = []
+    async with trio.open_nursery() as nursery:
+
+        async def wait():
+            stalls.append(await event_of(ledger, Stalled))
+
+        nursery.start_soon(wait)
+        await ledger.submit(b"stuck")
+    assert stalls[0].reason is reason
+    for fault in faults:
+        undo = {"unsynced": "synced", "offline": "online"}[fault[2:]]
+        await cohort.emulator.party(int(fault[0]), undo)
+    assert [r.datum for r in await take(ledger, 1)] == [b"stuck"]
+
+
+async def test_pruned_transactions_are_sent_again(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    await cohort.emulator.party(2, "slow?seconds=3600")
+    await ledgers[0].submit(b"pruned")
+    while (await cohort.emulator.status())["snapshot"] != 3 or ledgers[0].status().in_flight is None:
+        await trio.sleep(0.01)
+    await cohort.emulator.party(2, "slow?seconds=0")
+    await cohort.emulator.prune()
+    assert [r.datum for r in await take(ledgers[0], 1)] == [b"pruned"]
+    await ledgers[0].submit(b"after")
+    assert [r.datum for r in await take(ledgers[1], 2)] == [b"pruned", b"after"]
+
+
+async def test_connections_and_the_node_itself_may_break(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(12):
+        await ledgers[n % 3].submit(b"%d" % n)
+        if n % 3 == 0:
+            await cohort.emulator.party(1 + n % 2, "drop")
+        if n == 6:
+            cohort.stop()
+            await cohort.start()
+    orders = [await take(ledger, 12) for ledger in ledgers]
+    assert orders[0] == orders[1] == orders[2]
+    assert sorted(r.datum for r in orders[0]) == sorted(b"%d" % n for n in range(12))
+
+
+async def test_a_truncated_history_is_filled_by_other_members(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(5):
+        await ledgers[n % 3].submit(b"%d" % n)
+    records = await take(ledgers[0], 5)
+    await cohort.emulator.party(1, "rotate")
+    gaps = []
+
+    async def recover(gap):
+        gaps.append(gap)
+        return [Recovered(r.member, r.datum) for r in records[gap.from_slot - 1 :]]
+
+    links = links_of(3, ledgers[0].status().head_id, records[:2])
+    late, _ = await cohort.follow(1, recover=recover, cursor=records[1], links=links)
+    found = await take(late, 3, after=2)
+    assert [(r.slot, r.member, r.datum) for r in found] == [(r.slot, r.member, r.datum) for r in records[2:]]
+    assert gaps[0].from_slot == 3
+    await late.submit(b"and on")
+    assert (await take(ledgers[2], 6))[-1].datum == b"and on"
+
+
+async def test_forged_records_do_not_fill_a_gap(cohort, take, event_of):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(3):
+        await ledgers[0].submit(b"%d" % n)
+    records = await take(ledgers[1], 3)
+    await cohort.emulator.party(2, "rotate")
+
+    async def recover(gap):
+        return [Recovered(1, b"0"), Recovered(1, b"forged"), Recovered(1, b"2")]
+
+    late = cohort.ledger(2, recover=recover)
+    stalls = []
+
+    async def wait():
+        stalls.append(await event_of(late, Stalled))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        cohort.nursery.start_soon(late.run)
+    assert stalls[0].reason is StallReason.UNVERIFIED
+    assert late.status().slot == 0
+    assert records[1].datum == b"1"
+
+
+async def test_without_help_a_truncated_history_is_a_stall(cohort, take, event_of):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    for n in range(3):
+        await ledgers[0].submit(b"%d" % n)
+    await take(ledgers[0], 3)
+    await cohort.emulator.party(1, "rotate")
+    late = cohort.ledger(1)
+    async with trio.open_nursery() as nursery:
+        stalls = []
+
+        async def wait():
+            stalls.append(await event_of(late, Stalled))
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        cohort.nursery.start_soon(late.run)
+    assert stalls[0].reason is StallReason.HISTORY_GAP
+
+
+async def test_the_end_of_a_head_is_learnt_late(cohort, take):
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    await ledgers[0].submit(b"last words")
+    await take(ledgers[0], 1)
+    head_id = ledgers[0].status().head_id
+    await ledgers[0].close()
+    await ledgers[0].fanout()
+    late = cohort.ledger(2, head_id=head_id)
+    events = []
+
+    async def collect():
+        async with contextlib.aclosing(late.events()) as stream:
+            async for event in stream:
+                events.append(event)
+                if isinstance(event, HeadFinalised):
+                    return
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(collect)
+        await trio.testing.wait_all_tasks_blocked()
+        cohort.nursery.start_soon(late.run)
+    assert [r.datum for r in await take(late, 1)] == [b"last words"]
+    assert anchor.decode(events[-1].datums[1])[1] == b"last words"
+
+
+async def test_commands_that_the_head_refuses_are_errors(cohort):
+    ledger, _ = await cohort.follow(1)
+    with pytest.raises(CommandRefused, match="Close"):
+        await ledger.close()
+    with pytest.raises(CommandRefused, match="/commit"):
+        await ledger.deposit({})
+    await cohort.fund(ledger)
+    with pytest.raises(CommandRefused, match="/commits"):
+        await ledger.recover_deposit("xyz")
+    assert await ledger.pending_deposits() == []
