@@ -141,10 +141,11 @@ class CheckShare:
 
 @dataclass(frozen=True)
 class OpenSum:
-    """Combine the shares of `members`, decode, average, apply to `model`; `Opened`."""
+    """Combine these members' verified shares, decode, average, apply to `model`; `Opened`."""
 
     round: int
-    members: tuple[int, ...]
+    aggregate: bytes
+    shares: tuple[tuple[int, Blob], ...]
     contributors: tuple[int, ...]
     model: bytes
 

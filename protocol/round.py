@@ -351,11 +351,13 @@ def _check_shares(turn: Turn) -> None:
 
 
 def _combine(turn: Turn) -> None:
-    sealed, needed = _sealed(turn.state), turn.state.manifest.thresholds.shares
-    if sealed is not None:
+    current, sealed = turn.state.history.round, _sealed(turn.state)
+    if current is not None and sealed is not None:
         turn.round(opening=True)
-        members = _accepted_shares(turn.state)[:needed]
-        turn.do(OpenSum(turn.state.round.number, members, sealed.members, turn.state.history.model))
+        quorum = _accepted_shares(turn.state)[: turn.state.manifest.thresholds.shares]
+        shares = tuple((member, current.shares[member]) for member in quorum)
+        model = turn.state.history.model
+        turn.do(OpenSum(current.number, sealed.aggregate, shares, sealed.members, model))
 
 
 def _submit_result(turn: Turn) -> None:

@@ -17,11 +17,12 @@ import structlog
 import trio
 
 from node.learning import wire
-from node.learning.frames import FrameError, Message
-from node.learning.process import WorkerLost, WorkerProcess
 from node.learning.task import Assignment, DataSummary, Evaluation, Update
 from node.learning.tensors import SharedTensor, Tensors, check_tensors, count_elements, from_bytes, to_bytes
-from node.learning.wire import Description, Progress
+from node.learning.wire import Description
+from node.workers.frames import FrameError, Message
+from node.workers.process import WorkerLost, WorkerProcess
+from node.workers.wire import Progress
 from protocol.errors import OperatorFault, OwnFault
 
 Result = TypeVar("Result")
@@ -177,7 +178,7 @@ class Learner:
         if self._closed:
             raise OwnFault("the learner is closed")
         await self._stop()
-        worker = await WorkerProcess.start(self._config.threads, self._config.silence)
+        worker = await WorkerProcess.start("node.learning.worker", self._config.threads, self._config.silence)
         self._worker = worker
         try:
             description = await worker.ask(self._config.opening(), wire.describe_from, self._on_progress)

@@ -1,20 +1,17 @@
-"""What travels in the frames: results, progress and errors, to and from plain maps.
+"""What travels in the frames: results, to and from plain maps.
 
 The node trusts its worker no more than any other input: every field that comes back is checked here, once.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from node.learning.frames import FrameError, Message
-from node.learning.task import DataSummary, Evaluation, Metrics, Parameters, Update
+from node.learning.task import DataSummary, Evaluation, Parameters, Update
 from node.learning.tensors import SharedTensor, check_shared, check_tensors, from_bytes, to_bytes
-from protocol.errors import OperatorFault, OwnFault, StarlingError
-
-MAX_METRICS = 100
-MAX_TEXT = 4_000
+from node.workers.frames import FrameError, Message
+from node.workers.wire import count_field, map_field, metrics_from, metrics_to, text_field
 
 
 @dataclass(frozen=True)
@@ -25,16 +22,6 @@ class Description:
     parameters: Parameters
     device: str
     shared: tuple[SharedTensor, ...]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """`done` of `total` units (batches, bytes …) of a stage such as "train"."""
-
-    stage: str
-    done: int
-    total: int
-    metrics: Metrics = field(default_factory=dict)
 
 
 def describe_to(description: Description) -> Message:
@@ -49,9 +36,9 @@ def describe_to(description: Description) -> Message:
 def describe_from(message: Message) -> Description:
     shared = tuple(_shared_from(entry) for entry in _list(message, "shared"))
     return Description(
-        _text(message, "name"),
-        _map(message, "parameters"),
-        _text(message, "device"),
+        text_field(message, "name"),
+        map_field(message, "parameters"),
+        text_field(message, "device"),
         check_shared(shared),
     )
 
@@ -61,70 +48,31 @@ def summary_to(summary: DataSummary) -> Message:
 
 
 def summary_from(message: Message) -> DataSummary:
-    return DataSummary(_count(message, "training"), _count(message, "evaluation"))
+    return DataSummary(count_field(message, "training"), count_field(message, "evaluation"))
 
 
 def update_to(shared: tuple[SharedTensor, ...], update: Update) -> Message:
     return {
         "delta": to_bytes(check_tensors(shared, update.delta)),
         "samples": update.samples,
-        "metrics": _metrics_to(update.metrics),
+        "metrics": metrics_to(update.metrics),
     }
 
 
 def update_from(shared: tuple[SharedTensor, ...], message: Message) -> Update:
-    samples = _count(message, "samples")
+    samples = count_field(message, "samples")
     if samples < 1:
         raise FrameError("an update from no samples")
     delta = check_tensors(shared, from_bytes(shared, _bytes(message, "delta")))
-    return Update(delta, samples, _metrics(message))
+    return Update(delta, samples, metrics_from(message))
 
 
 def evaluation_to(evaluation: Evaluation) -> Message:
-    return {"samples": evaluation.samples, "metrics": _metrics_to(evaluation.metrics)}
+    return {"samples": evaluation.samples, "metrics": metrics_to(evaluation.metrics)}
 
 
 def evaluation_from(message: Message) -> Evaluation:
-    return Evaluation(_count(message, "samples"), _metrics(message))
-
-
-def progress_to(progress: Progress) -> Message:
-    return {
-        "stage": progress.stage,
-        "done": progress.done,
-        "total": progress.total,
-        "metrics": _metrics_to(progress.metrics),
-    }
-
-
-def progress_from(message: Message) -> Progress:
-    return Progress(
-        _text(message, "stage"), _count(message, "done"), _count(message, "total"), _metrics(message)
-    )
-
-
-def error_to(error: StarlingError) -> Message:
-    return {
-        "operator": isinstance(error, OperatorFault),
-        "what": error.what[:MAX_TEXT],
-        "remedy": error.remedy[:MAX_TEXT],
-    }
-
-
-def error_from(message: Message) -> StarlingError:
-    branch = OperatorFault if message.get("operator") is True else OwnFault
-    return branch(_text(message, "what"), remedy=_text(message, "remedy"))
-
-
-def _metrics_to(metrics: Metrics) -> Message:
-    return {name: float(value) for name, value in metrics.items()}
-
-
-def _metrics(message: Message) -> Metrics:
-    metrics = _map(message, "metrics")
-    if len(metrics) > MAX_METRICS:
-        raise FrameError(f"{len(metrics)} metrics, more than {MAX_METRICS}")
-    return {name: _number(metrics, name) for name in metrics}
+    return Evaluation(count_field(message, "samples"), metrics_from(message))
 
 
 def _shared_to(tensor: SharedTensor) -> list[object]:
@@ -140,27 +88,6 @@ def _shared_from(entry: object) -> SharedTensor:
     raise FrameError("a shared tensor is not [name, shape, clip]")
 
 
-def _text(message: Message, key: str) -> str:
-    value = message.get(key)
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        raise FrameError(f"{key} is not a text of at most {MAX_TEXT} characters")
-    return value
-
-
-def _count(message: Message, key: str) -> int:
-    value = message.get(key)
-    if type(value) is not int or value < 0:
-        raise FrameError(f"{key} is not a count")
-    return value
-
-
-def _number(message: Message, key: str) -> float:
-    value = message.get(key)
-    if type(value) is not float:
-        raise FrameError(f"{key} is not a number")
-    return value
-
-
 def _bytes(message: Message, key: str) -> bytes:
     value = message.get(key)
     if not isinstance(value, bytes):
@@ -172,11 +99,4 @@ def _list(message: Message, key: str) -> list[Any]:
     value = message.get(key)
     if not isinstance(value, list):
         raise FrameError(f"{key} is not a list")
-    return value
-
-
-def _map(message: Message, key: str) -> Message:
-    value = message.get(key)
-    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
-        raise FrameError(f"{key} is not a map with text keys")
     return value

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.learning.frames import MAX_CONTROL, Decoder, FrameError, encode
+from node.workers.frames import MAX_CONTROL, Decoder, FrameError, encode
 
 values = (
     st.none()

@@ -11,14 +11,14 @@ from typing import Any
 
 import msgpack
 
-from node.learning.tensors import MAX_ELEMENTS
 from protocol.errors import OwnFault
 
 Message = dict[str, Any]
 
 # Progress, metrics, and a description of up to 10,000 tensors with names of 200 characters fit.
 MAX_CONTROL = 4 * 2**20
-MAX_FRAME = 4 * MAX_ELEMENTS + MAX_CONTROL
+# 2^27 float32 values: encrypting more than that takes a member days per round.
+MAX_FRAME = 512 * 2**20 + MAX_CONTROL
 PREFIX = 4
 
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import trio
 
-from node.learning import wire
-from node.learning.frames import MAX_CONTROL, Decoder, FrameError, Message, encode
-from node.learning.wire import Progress
+from node.workers import wire
+from node.workers.frames import MAX_CONTROL, Decoder, FrameError, Message, encode
+from node.workers.wire import Progress
 from protocol.errors import OwnFault
 
 Result = TypeVar("Result")
@@ -53,10 +53,10 @@ class WorkerProcess:
         self._said_all = trio.Event()
 
     @classmethod
-    async def start(cls, threads: int, silence: float) -> WorkerProcess:
-        """Starts the interpreter; `silence` in seconds is how long it may say nothing during a request."""
+    async def start(cls, module: str, threads: int, silence: float) -> WorkerProcess:
+        """Starts the interpreter on `module`; `silence` (seconds) bounds how long a request may be quiet."""
         process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "node.learning.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,0 +1,226 @@
+"""What the crypto worker does: requests about one job, as plain maps, answered one at a time.
+
+Files carry everything large: updates, blobs and models go in and out by path. What a round needs again
+(ciphertexts that were verified, the sum) stays in memory until the round is forgotten, and is made again
+from the files if the worker was restarted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from gmpy2 import mpz
+
+from node.files import write_whole
+from node.weights import decode_weights, encode_weights, weights_digest
+from protocol.aggregation import Aggregation, apply
+from protocol.crypto.jointkey.choose import party_for
+from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party, Progress, Setup
+from protocol.encoding.errors import OutOfRange
+from protocol.errors import MemberFault, OwnFault
+from protocol.keyring import StoredShare
+from protocol.manifest import Manifest
+from protocol.records import Blob
+
+Message = dict[str, Any]
+Report = Callable[[str, int, int], None]
+
+_PIECE = 256 * 1024
+
+
+class Desk:
+    """Everything about one job that takes long. `report(stage, done, total)` tells progress."""
+
+    def __init__(self, manifest: Manifest, me: int, report: Report) -> None:
+        self._manifest = manifest
+        self._me = me
+        self._report = report
+        self._party: Party | None = None
+        self._stored: StoredShare | None = None
+        self._aggregation: Aggregation | None = None
+        self._updates: dict[tuple[int, int], list[mpz]] = {}
+        self._totals: dict[int, list[mpz]] = {}
+        self._partials: dict[tuple[int, int], list[mpz]] = {}
+
+    def answer(self, request: Message) -> Message:
+        """The result of one request. `StarlingError` for what cannot be done."""
+        return getattr(self, f"_do_{_WORDS[request['do']]}")(request)  # type: ignore[no-any-return]
+
+    def _do_make_key(self, request: Message) -> Message:
+        setup = Setup(
+            job=self._manifest.job,
+            roster=self._manifest.roster.digest(),
+            members=self._manifest.roster.size,
+            threshold=self._manifest.thresholds.shares,
+            profile=self._manifest.profile,
+        )
+        self._party = party_for(setup, self._me, self._on_progress)
+        return self._step(self._party.start)
+
+    def _do_advance_key(self, request: Message) -> Message:
+        party = self._party
+        if party is None:
+            raise OwnFault("no key generation is under way")
+        received = {
+            int(member): Incoming(broadcast, private) for member, broadcast, private in request["received"]
+        }
+        return self._step(lambda: party.advance(received))
+
+    def _step(self, step: Callable[[], Outgoing | Finished]) -> Message:
+        try:
+            outcome = step()
+        except MemberFault as fault:
+            self._party = None
+            return {"failed": fault.what, "accused": fault.member or 0}
+        if isinstance(outcome, Outgoing):
+            return {"broadcast": outcome.broadcast, "private": list(outcome.private.items())}
+        self._party = None
+        return {
+            "key": outcome.key.digest,
+            "secret": StoredShare.of(outcome.key, outcome.share).to_bytes(),
+        }
+
+    def _on_progress(self, progress: Progress) -> None:
+        expected = max(progress.expected, 1)
+        self._report(f"key: {progress.stage}", min(progress.tried, expected), expected)
+
+    def _do_drop_key(self, request: Message) -> Message:
+        self._party = None
+        return {}
+
+    def _do_use_key(self, request: Message) -> Message:
+        self._stored = StoredShare.from_bytes(request["secret"])
+        self._aggregation = Aggregation(self._manifest, self._stored.key.key())
+        return {"key": self._aggregation.key.digest}
+
+    def _do_contribute(self, request: Message) -> Message:
+        specs = self._manifest.encoding.tensors
+        update = decode_weights(specs, Path(request["update"]).read_bytes())
+        data, blob = self._ready().contribute(request["round"], self._me, update, request["weight"])
+        write_whole(Path(request["out"]), data)
+        self._check(request["round"], self._me, blob, request["out"])
+        return _blob_to(blob)
+
+    def _do_check_update(self, request: Message) -> Message:
+        blob = blob_from(request["blob"])
+        return _refusal(lambda: self._check(request["round"], request["member"], blob, request["path"]))
+
+    def _check(self, number: int, member: int, blob: Blob, path: str) -> list[mpz]:
+        known = self._updates.get((number, member))
+        if known is None:
+            known = self._ready().check_update(number, member, blob, _pieces(path))
+            self._updates[number, member] = known
+        return known
+
+    def _do_sum(self, request: Message) -> Message:
+        self._total(request["round"], request["sealed"])
+        return {}
+
+    def _total(self, number: int, sealed: list[Any]) -> list[mpz]:
+        if number not in self._totals:
+            rows = [self._check(number, member, blob_from(blob), path) for member, blob, path in sealed]
+            self._totals[number] = self._ready().sum(rows)
+        return self._totals[number]
+
+    def _do_release(self, request: Message) -> Message:
+        total = self._total(request["round"], request["sealed"])
+        if self._stored is None:
+            raise OwnFault("there is no key share to decrypt with")
+        share = self._stored.share()
+        data, blob = self._ready().release(request["round"], share, request["aggregate"], total)
+        write_whole(Path(request["out"]), data)
+        self._check_share(request["round"], self._me, request["aggregate"], total, blob, request["out"])
+        return _blob_to(blob)
+
+    def _do_check_share(self, request: Message) -> Message:
+        number, member, blob = request["round"], request["member"], blob_from(request["blob"])
+        total = self._total(number, request["sealed"])
+        return _refusal(
+            lambda: self._check_share(number, member, request["aggregate"], total, blob, request["path"])
+        )
+
+    def _check_share(
+        self, number: int, member: int, aggregate: bytes, total: list[mpz], blob: Blob, path: str
+    ) -> list[mpz]:
+        known = self._partials.get((number, member))
+        if known is None:
+            known = self._ready().check_share(number, member, aggregate, total, blob, _pieces(path))
+            self._partials[number, member] = known
+        return known
+
+    def _do_open(self, request: Message) -> Message:
+        number, specs = request["round"], self._manifest.encoding.tensors
+        total = self._total(number, request["sealed"])
+        partials = {
+            member: self._check_share(number, member, request["aggregate"], total, blob_from(blob), path)
+            for member, blob, path in request["shares"]
+        }
+        before = Path(request["model"]).read_bytes()
+        try:
+            average = self._ready().open(partials, request["contributors"])
+        except OutOfRange as error:
+            return {"model": weights_digest(before), "discarded": str(error)}
+        model = decode_weights(specs, before)
+        after = encode_weights(specs, apply(model, average))
+        write_whole(Path(request["out"]), after)
+        norm = float(np.sqrt(sum(float(np.square(part).sum()) for part in average.values())))
+        return {"model": weights_digest(after), "discarded": "", "norm": norm}
+
+    def _do_forget(self, request: Message) -> Message:
+        number = request["round"]
+        self._totals.pop(number, None)
+        for kept in (self._updates, self._partials):
+            for key in [key for key in kept if key[0] == number]:
+                del kept[key]
+        return {}
+
+    def _ready(self) -> Aggregation:
+        if self._aggregation is None:
+            raise OwnFault("the crypto worker has no key yet")
+        return self._aggregation
+
+
+_WORDS = {
+    word: word.replace("-", "_")
+    for word in (
+        "make-key",
+        "advance-key",
+        "drop-key",
+        "use-key",
+        "contribute",
+        "check-update",
+        "sum",
+        "release",
+        "check-share",
+        "open",
+        "forget",
+    )
+}
+"""The requests there are: nothing else can be asked for."""
+
+
+def _refusal(check: Callable[[], object]) -> Message:
+    try:
+        check()
+    except MemberFault as fault:
+        return {"refusal": str(fault)[:200]}
+    return {"refusal": ""}
+
+
+def _blob_to(blob: Blob) -> Message:
+    return dict(msgspec.to_builtins(blob, builtin_types=(bytes,)))
+
+
+def blob_from(fields: Mapping[str, Any]) -> Blob:
+    """A blob as it came out of `msgspec.to_builtins`."""
+    return msgspec.convert(fields, Blob, builtin_types=(bytes,))
+
+
+def _pieces(path: str) -> Iterator[bytes]:
+    with open(path, "rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece

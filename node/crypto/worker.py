@@ -1,0 +1,37 @@
+"""The crypto worker process: answers the requests of `desk` for one job.
+
+python -m node.crypto.worker
+"""
+
+from __future__ import annotations
+
+import os
+
+from node.crypto.desk import Desk
+from node.workers.pipe import Pipe, ProgressPipe, private_pipe
+from node.workers.wire import error_to
+from protocol.crypto import kernel
+from protocol.errors import StarlingError
+from protocol.manifest import Manifest
+
+
+def main() -> None:
+    """Serve the node at the other end of the pipe until it ends."""
+    pipe: Pipe = private_pipe()
+    if "STARLING_KERNEL" in os.environ:
+        kernel.choose(os.environ["STARLING_KERNEL"])
+    progress = ProgressPipe(pipe)
+    opening = pipe.receive()
+    os.nice(opening["nice"])
+    desk = Desk(Manifest.from_bytes(opening["manifest"]), opening["me"], progress.progress)
+    pipe.send({"result": {"kernel": kernel.backend()}})
+    while True:
+        request = pipe.receive()
+        try:
+            pipe.send({"result": desk.answer(request)})
+        except StarlingError as error:
+            pipe.send({"error": error_to(error)})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The ledger port of one job: records out, confirmed slots in, and the head's life in between.
+
+Slots are kept in the journal as they come, so that a restart goes on from there. The head is funded
+(one deposit per member, from its own payment key's outputs) before the job may write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+import trio
+
+from node.journal import Journal, KeptSlot
+from node.ledger import anchor, interface
+from node.ledger.client.ledger import HydraLedger
+from node.ledger.client.node import Node
+from node.ledger.client.session import Timing
+from node.ledger.errors import CommandRefused, NodeUnavailable
+from node.ledger.transaction import UTxO
+from node.ledger.wallet import Wallet
+from protocol.errors import StarlingError
+from protocol.inputs import Confirmed, HeadClosed, HeadFinal, HeadReady, Input, Read
+from protocol.records import Record
+
+RETRY_SECONDS = 2.0
+FUNDING_SECONDS = 0.2
+MAX_BATCH = 256
+"""Slots read at once: a member that is behind reads much before it acts, and still in small turns."""
+
+HEAD_FACT = "head"
+
+Funds = Callable[[], Awaitable[UTxO]]
+
+log = structlog.get_logger()
+
+
+class Anchors:
+    """What the engine sees of the head. `funds` gives an L1 output of this member to deposit."""
+
+    def __init__(
+        self,
+        ledger: HydraLedger,
+        journal: Journal,
+        head: str,
+        authors: Sequence[str],
+        after: int,
+        funds: Funds,
+        give: Callable[[Input], None],
+    ) -> None:
+        self._ledger = ledger
+        self._journal = journal
+        self._head = head
+        self._authors = authors
+        self._after = after
+        self._funds = funds
+        self._give = give
+        self.submitted = 0
+
+    @property
+    def status(self) -> interface.LedgerStatus:
+        """Where the head is."""
+        return self._ledger.status()
+
+    async def run(self) -> None:
+        """Follow the head, its order and its events, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow_events)
+            send, receive = trio.open_memory_channel[interface.Confirmed](MAX_BATCH)
+            nursery.start_soon(self._take_order, send)
+            nursery.start_soon(self._follow_order, receive)
+            nursery.start_soon(self._fund)
+            await nursery.start(self._ledger.run)
+
+    async def submit(self, record: Record) -> None:
+        """Anchor a record, again where needed, until it is confirmed: the ledger client sees to that."""
+        self.submitted += 1
+        await self._ledger.submit(record.to_bytes())
+
+    async def open_head(self) -> None:
+        """Init, until it works or somebody else did it."""
+        await self._insist("open", self._ledger.open_head)
+
+    async def close_head(self) -> None:
+        """Close, wait for the contestation deadline, fan out."""
+        await self._insist("close", self._ledger.close)
+        await self._insist("fan out", self._ledger.fanout)
+
+    async def _insist(self, what: str, command: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await command()
+                return
+            except (CommandRefused, NodeUnavailable) as error:
+                log.warning("HeadCommandFailed", command=what, reason=str(error))
+            await trio.sleep(RETRY_SECONDS)
+
+    async def _take_order(self, send: trio.MemorySendChannel[interface.Confirmed]) -> None:
+        async for each in self._ledger.confirmed(self._after):
+            await send.send(each)
+
+    async def _follow_order(self, receive: trio.MemoryReceiveChannel[interface.Confirmed]) -> None:
+        while True:
+            batch = [await receive.receive()]
+            with contextlib.suppress(trio.WouldBlock):
+                while len(batch) < MAX_BATCH:
+                    batch.append(receive.receive_nowait())
+            slots = tuple(Confirmed(each.slot, each.member, each.datum) for each in batch)
+            kept = [
+                KeptSlot(slot, each.snapshot, each.transaction)
+                for slot, each in zip(slots, batch, strict=True)
+            ]
+            await trio.to_thread.run_sync(self._journal.keep_slots, self._head, kept, self._authors)
+            self._give(Read(slots))
+
+    async def _follow_events(self) -> None:
+        async for event in self._ledger.events():
+            match event:
+                case interface.HeadOpen(head_id=head):
+                    log.info("HeadOpened", head=head)
+                    self._journal.set_fact(HEAD_FACT, head.encode())
+                case interface.HeadClosed(contest_until=until):
+                    log.info("HeadClosed", contest_until=until)
+                    self._give(HeadClosed())
+                case interface.HeadFinalised(datums=datums):
+                    log.info("HeadFinalised", members=sorted(datums))
+                    self._give(HeadFinal(_records(datums)))
+                case interface.Stalled(reason=reason, members=members, detail=detail):
+                    log.warning("HeadStalled", reason=reason.value, members=members, detail=detail)
+                case interface.Resumed():
+                    log.info("HeadResumed")
+                case interface.FanoutPossible():
+                    log.info("HeadFanoutPossible")
+
+    async def _fund(self) -> None:
+        """Deposit once the head is open and this member has no anchor output in it; then `HeadReady`."""
+        while True:
+            state = self._ledger.status().state
+            if state is interface.LedgerState.OPEN:
+                self._give(HeadReady())
+                return
+            if state is interface.LedgerState.FUNDING:
+                try:
+                    await self._ledger.deposit(await self._funds())
+                except StarlingError as error:
+                    log.warning("DepositFailed", reason=str(error))
+            await trio.sleep(FUNDING_SECONDS)
+
+
+def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
+    """The records in the final datums; a datum that holds none is left out."""
+    decoded = {member: anchor.decode(datum) for member, datum in datums.items()}
+    return {member: found[0] for member, found in decoded.items() if found is not None}
+
+
+def make_ledger(
+    node: Node,
+    wallet: Wallet,
+    members: Sequence[bytes],
+    head: str | None,
+    cursor: KeptSlot | None,
+    timing: Timing | None = None,
+) -> HydraLedger:
+    """The client for a roster's head, going on after the last slot that was kept."""
+    after = None
+    if cursor is not None:
+        confirmed = cursor.confirmed
+        after = interface.Confirmed(
+            confirmed.slot, confirmed.author, confirmed.data, cursor.transaction, cursor.snapshot
+        )
+    return HydraLedger(node, wallet, members, head_id=head, cursor=after, timing=timing)

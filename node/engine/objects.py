@@ -1,0 +1,173 @@
+"""Blobs and models of one job: stored in the own bucket, fetched from others', kept and served again.
+
+A fetch tries the owner's bucket with the grant it gave us, then the owner itself, then every other
+member: whoever attested an update keeps it. What arrives is checked against its digest before it has a
+name; a file that is there is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+import trio
+
+from node.network import Mesh
+from node.storage import Admission, Bucket, ObjectKey, StorageUnavailable, open_grant
+from protocol.errors import StarlingError
+from protocol.records import Blob
+
+DAY = 24 * 3600
+RETRY_FIRST, RETRY_LAST = 0.5, 20.0
+"""Seconds between attempts at an object that nobody could give us: members come and go within minutes."""
+
+_PIECE = 256 * 1024
+
+log = structlog.get_logger()
+
+
+class Objects:
+    """One job's objects in `folder`; `contacts` maps roster indices to the mesh's contact numbers."""
+
+    def __init__(
+        self,
+        job: bytes,
+        folder: Path,
+        bucket: Bucket,
+        mesh: Mesh,
+        contacts: Mapping[int, int],
+        own_peer: str,
+        admission: Admission,
+        grants: dict[int, bytes],
+        retention_days: int,
+    ) -> None:
+        self._job = job.hex()
+        self._folder = folder
+        self._bucket = bucket
+        self._mesh = mesh
+        self._contacts = contacts
+        self._own_peer = own_peer
+        self._admission = admission
+        self._retention = retention_days * DAY
+        self.grants = grants
+        self.moved_in = 0
+        self.moved_out = 0
+
+    def path(self, digest: bytes) -> Path:
+        """Where the object with this SHA-256 lies, or would."""
+        return self._folder / digest.hex()
+
+    async def publish(self, number: int, blob: Blob) -> None:
+        """Put an object that lies in the folder into the own bucket, and read it back; durable then."""
+        key = ObjectKey(self._job, number, blob.object)
+        expires = int(time.time()) + self._retention
+        await self._until_stored(lambda: self._bucket.put(key, self.path(blob.object), expires_at=expires))
+        await self._until_stored(lambda: self._bucket.verify(key, size=blob.size))
+        self.moved_out += blob.size
+
+    async def fetch(self, number: int, owner: int, blob: Blob) -> Path:
+        """The object, from wherever it can be had; tries until cancelled."""
+        return await self._fetch(blob.object, blob.size, lambda: self._sources(number, owner, blob))
+
+    async def fetch_model(self, digest: bytes, size: int) -> Path:
+        """The model with this digest from any member; tries until cancelled."""
+        return await self._fetch(digest, size, lambda: [self._from_peer(m) for m in sorted(self._contacts)])
+
+    async def grant_to(self, member: int, peer: str) -> bytes:
+        """A token with which `member` reads this job's objects in the own bucket."""
+        not_after = int(time.time()) + self._retention
+        return await self._bucket.grant(f"{self._job}/", peer, not_after)
+
+    async def serve(self, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
+        """The object in pieces, if it is here."""
+        path = self.path(digest)
+        try:
+            if path.stat().st_size != size:
+                return None
+        except FileNotFoundError:
+            return None
+        return self._pieces(path)
+
+    async def _pieces(self, path: Path) -> AsyncIterator[bytes]:
+        async with await trio.open_file(path, "rb") as file:
+            while piece := await file.read(_PIECE):
+                self.moved_out += len(piece)
+                yield piece
+
+    async def _until_stored(self, put: Callable[[], Awaitable[object]]) -> None:
+        delay = RETRY_FIRST
+        while True:
+            try:
+                await put()
+                return
+            except StorageUnavailable as error:
+                log.warning("OwnBucketUnavailable", reason=str(error), retry_seconds=delay)
+            await trio.sleep(delay)
+            delay = min(2 * delay, RETRY_LAST)
+
+    async def _fetch(self, digest: bytes, size: int, sources: Callable[[], list[_Source]]) -> Path:
+        path, delay = self.path(digest), RETRY_FIRST
+        while not path.exists():
+            for source in sources():
+                try:
+                    await source.get(digest, size, path)
+                    self.moved_in += size
+                    return path
+                except StarlingError as error:
+                    log.info(
+                        "ObjectNotHere", object=digest.hex(), source=source.name, reason=str(error)[:300]
+                    )
+            await trio.sleep(delay)
+            delay = min(2 * delay, RETRY_LAST)
+        return path
+
+    def _sources(self, number: int, owner: int, blob: Blob) -> list[_Source]:
+        others = [member for member in sorted(self._contacts) if member != owner]
+        peers = [self._from_peer(member) for member in (owner, *others) if member in self._contacts]
+        token = self.grants.get(owner)
+        return peers if token is None else [self._from_bucket(number, owner, token), *peers]
+
+    def _from_bucket(self, number: int, owner: int, token: bytes) -> _Source:
+        async def get(digest: bytes, size: int, path: Path) -> None:
+            bucket = await trio.to_thread.run_sync(
+                lambda: open_grant(token, owner=owner, peer=self._own_peer, admission=self._admission)
+            )
+            await bucket.fetch(ObjectKey(self._job, number, digest), path, size=size)
+
+        return _Source(f"bucket of member {owner}", get)
+
+    def _from_peer(self, member: int) -> _Source:
+        async def get(digest: bytes, size: int, path: Path) -> None:
+            await fetch_from_peer(self._mesh, self._contacts[member], digest, size, path)
+
+        return _Source(f"member {member}", get)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A place to get an object from: `get(digest, size, path)` puts it whole and verified at `path`."""
+
+    name: str
+    get: Callable[[bytes, int, Path], Awaitable[None]]
+
+
+async def fetch_from_peer(mesh: Mesh, contact: int, digest: bytes, size: int, path: Path) -> None:
+    """Stream an object into `path`, where it appears whole and verified, or not at all."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        async with await trio.open_file(partial, "wb") as file:
+
+            async def write(piece: bytes) -> None:
+                await file.write(piece)
+
+            await mesh.fetch(contact, digest, size, write)
+            await file.flush()
+            await trio.to_thread.run_sync(os.fsync, file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

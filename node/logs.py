@@ -1,0 +1,90 @@
+"""Structured logs: JSON lines with stable event names, to a file or to standard output.
+
+Protocol transitions carry `v: 1` and are the lines that trace checking reads; everything else is for
+people and alerts. `config/events.md` lists all names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TextIO
+
+import structlog
+
+from protocol.effects import Emit
+
+EVENT_VERSION = 1
+REDACTED = "[redacted]"
+SECRET_WORDS = ("secret", "passphrase", "signingkey", "signing_key", "grant", "private_key", "token")
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def setup_logs(file: Path | None, level: str, **fields: object) -> None:
+    """Send structlog's events to `file` (0600, appended) or standard output; `fields` go on every line."""
+    stream = _open(file) if file else sys.stdout
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.dict_tracebacks,
+            redact,
+            structlog.processors.JSONRenderer(default=_plain),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(**fields)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def _open(file: Path) -> TextIO:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "a", buffering=1)
+
+
+def redact(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Last line of defence: a field named like a secret never leaves the process."""
+    for key in event:
+        if any(word in key.lower() for word in SECRET_WORDS):
+            event[key] = REDACTED
+    return event
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple | set | frozenset):
+        return sorted(value) if isinstance(value, set | frozenset) else list(value)
+    return str(value)
+
+
+class _Bridge(logging.Handler):
+    """Libraries' warnings become events of one name, without their arguments."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().warning("LibraryWarning", logger=record.name, text=record.getMessage()[:500])
+
+
+def transition(job: bytes, member: int, emitted: Emit) -> Mapping[str, object]:
+    """The fields of a protocol transition's line, as trace checking reads them."""
+    return {
+        "v": EVENT_VERSION,
+        "job": job.hex(),
+        "member": member,
+        "incarnation": emitted.incarnation,
+        "seq": emitted.seq,
+        "slot": emitted.slot,
+        **emitted.arguments,
+    }
+
+
+LogTransition = Callable[[Emit], None]
