@@ -9,6 +9,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Final
 
 import structlog
@@ -131,10 +132,10 @@ class BulkMessages:
     async def _fetch(self, exchange: Exchange, member: int, digest: bytes, size: int) -> bytes:
         attempt = 1
         while True:
-            received = bytearray()
+            received = BytesIO()  # gives its content away without copying it
 
-            async def keep(chunk: bytes, received: bytearray = received) -> None:
-                received.extend(chunk)
+            async def keep(chunk: bytes, received: BytesIO = received) -> None:
+                received.write(chunk)
 
             try:
                 await exchange.fetch(member, digest, size, keep)
@@ -142,7 +143,7 @@ class BulkMessages:
                 if attempt == _ATTEMPTS:
                     raise
             else:
-                return bytes(received)
+                return received.getvalue()
             await trio.sleep(self._timing.backoff_first * attempt)
             attempt += 1
 

@@ -22,7 +22,7 @@ def pattern(size: int) -> bytes:
 
 async def blobs(member: int, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
     """Serves any pattern that is asked for."""
-    data = pattern(size)
+    data = await trio.to_thread.run_sync(pattern, size)
     if await trio.to_thread.run_sync(lambda: hashlib.sha256(data).digest()) != digest:
         return None
     return chunks(data)
@@ -63,7 +63,9 @@ async def main() -> None:
         int(member): PeerAddress(peer, tuple(known)) for member, (peer, known) in start["roster"].items()
     }
     identity = Identity.from_bytes(bytes.fromhex(start["identity"]))
-    mesh = Mesh(identity, [start["listen"]], roster, blobs=blobs, timing=BRISK)
+    mesh = Mesh(
+        identity, [start["listen"]], roster, blobs=blobs, timing=BRISK if start["brisk"] else Timing()
+    )
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(mesh.run)
         say(addresses=[str(address) for address in addresses])

@@ -121,13 +121,14 @@ class MemberProcess:
 
 @asynccontextmanager
 async def member_process(
-    member: int, key: Identity, listen: str, roster: Roster
+    member: int, key: Identity, listen: str, roster: Roster, brisk: bool = True
 ) -> AsyncIterator[MemberProcess]:
     """Run a member in a process of its own; killed on leaving."""
     script = Path(__file__).with_name("mesh_process.py")
     start = {
         "identity": key.to_bytes().hex(),
         "listen": listen,
+        "brisk": brisk,
         "roster": {index: [peer.peer_id, peer.addresses] for index, peer in roster.items()},
     }
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
