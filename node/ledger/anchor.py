@@ -1,9 +1,9 @@
 """The anchor chain: each member's records, one after the other, in one output that the head carries.
 
 An anchor spends the member's previous anchor output and makes the same output again, same address, same
-value, with a new inline datum. The datum is `121([link, chunk, chunk, …])` in CBOR: the record in byte
-strings of at most 64 bytes (a Plutus limit), after the hash of the datum it replaces. Only the last datum
-reaches L1 with the fan-out; the links make it commit to every record before it.
+value, with a new inline datum. The datum is `121([link, chunk, chunk, …])` in CBOR, written as cardano-cli
+would: the record in byte strings of at most 64 bytes (a Plutus limit), after the hash of the datum it
+replaces. Only the last datum reaches L1 with the fan-out; the links make it commit to every record before.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import cbor2
 
-from node.ledger import transaction
+from node.ledger import plutus, transaction
 from node.ledger.errors import AnchorTooLarge, BrokenChain, OutOfFunds
 from node.ledger.transaction import Transaction, TxIn, TxOut
 from node.ledger.wallet import Wallet, verify
@@ -56,7 +56,7 @@ def encode(record: bytes, link: bytes) -> bytes:
     if len(record) > MAX_RECORD:
         raise AnchorTooLarge(f"a record of {len(record)} bytes", remedy=f"at most {MAX_RECORD} fit an anchor")
     chunks = [record[i : i + CHUNK] for i in range(0, len(record), CHUNK)]
-    datum = cbor2.dumps(cbor2.CBORTag(_CONSTRUCTOR_0, [link, *chunks]))
+    datum = plutus.serialise(plutus.Constructor(0, (link, *chunks)))
     if len(datum) > MAX_DATUM:
         raise AnchorTooLarge(f"a datum of {len(datum)} bytes", remedy=f"at most {MAX_DATUM} can leave a head")
     return datum

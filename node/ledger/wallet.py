@@ -74,7 +74,7 @@ class Wallet:
             envelope = json.loads(content[: _MAX_KEY_FILE + 1])
             raw = bytes.fromhex(envelope["cborHex"])
             kind = envelope["type"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise KeyFileError("the payment key is not a cardano-cli signing key") from None
         if kind != _TYPE or len(raw) != 34 or not raw.startswith(_CBOR_PREFIX):
             raise KeyFileError(f"the payment key is not a {_TYPE}")

@@ -47,8 +47,8 @@ class Order:
         self._cursor = cursor
         self.base = cursor.slot if cursor else 0
         self.records: list[Confirmed] = []
-        # The cursor's snapshot is read again, anchors after the cursor's may follow in it; a record that filled
-        # a gap has no transaction, and says up to which snapshot all is known.
+        # The cursor's snapshot is read again, anchors after the cursor's may follow in it; a record that
+        # filled a gap has no transaction, and says up to which snapshot all is known.
         self.last = 0 if cursor is None else cursor.snapshot - 1 if cursor.transaction else cursor.snapshot
         self.links = dict(links or {})
         self.broken: list[int] = []
