@@ -10,6 +10,9 @@ from gmpy2 import mpz
 from protocol.crypto.jointkey.sieve import Selection
 from protocol.crypto.jointkey.verdict import Exchange
 
+SIEVE, PRODUCT, DIVISORS = range(3)
+"""Numbers of a record's exchanges of private parts."""
+
 
 @dataclass(frozen=True, repr=False)
 class Tested:

@@ -18,7 +18,7 @@ from protocol.crypto.jointkey.honest_majority import HonestMajorityParty
 from protocol.crypto.jointkey.leaf import LEAF_BYTES
 from protocol.crypto.jointkey.party import Finished, Setup
 from protocol.crypto.jointkey.plan import plan
-from protocol.crypto.jointkey.replay import SIEVE
+from protocol.crypto.jointkey.record import SIEVE
 from protocol.crypto.jointkey.verdict import Accusation
 from protocol.crypto.paillier import Encryptor
 from protocol.crypto.profiles import FAST, insecure_test_profile
