@@ -21,9 +21,17 @@ from node.storage.errors import (
 )
 from node.storage.keys import ObjectKey, scope_of
 from node.storage.limits import Timing
-from node.storage.opening import Admission, DirectorySettings, Settings, open_bucket, open_grant
+from node.storage.opening import (
+    Admission,
+    DirectorySettings,
+    Settings,
+    UplinkSettings,
+    open_bucket,
+    open_grant,
+)
 from node.storage.reader import GrantedBucket, Reader
 from node.storage.store import Stat
+from node.storage.uplink.store import derive_grants
 
 __all__ = [
     "AccessRefused",
@@ -45,8 +53,10 @@ __all__ = [
     "Stat",
     "StorageUnavailable",
     "Timing",
+    "UplinkSettings",
     "WrongScope",
     "WrongSource",
+    "derive_grants",
     "open_bucket",
     "open_grant",
     "scope_of",

@@ -15,8 +15,10 @@ from node.storage.grants import Grant
 from node.storage.limits import Timing
 from node.storage.reader import GrantedBucket
 from node.storage.store import Store
+from node.storage.uplink.store import UplinkStore
 
 DIRECTORY: Final = "directory"
+UPLINK: Final = "uplink"
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,20 @@ class DirectorySettings:
     path: Path
 
 
-Settings = DirectorySettings
+@dataclass(frozen=True)
+class UplinkSettings:
+    """A bucket on the Storj network, which exists already.
+
+    `writer` is an access grant that may download, list and upload, but not delete, so that nothing can
+    be overwritten; `cleaner` one that may delete, or None if this node never cleans up.
+    """
+
+    bucket: str
+    writer: str = field(repr=False)
+    cleaner: str | None = field(default=None, repr=False)
+
+
+Settings = DirectorySettings | UplinkSettings
 
 
 @dataclass(frozen=True)
@@ -34,16 +49,23 @@ class Admission:
     """Which places members' grants may lead this node to; nothing unless it is named here.
 
     `directories`: members' directory buckets must lie below one of these.
+    `satellites`: Storj satellites (`host:port`) that members may keep their buckets at.
     """
 
-    directories: tuple[Path, ...] = field(default=())
+    directories: tuple[Path, ...] = ()
+    satellites: tuple[str, ...] = ()
 
 
 def open_bucket(settings: Settings, timing: Timing | None = None) -> Bucket:
-    """This member's own bucket. Blocks for a moment on the disk.
+    """This member's own bucket. Blocks for a moment on the disk; talks to nobody.
 
-    Raises OperatorFault with the remedy if it cannot be used, StorageUnavailable if not now.
+    Raises OperatorFault with the remedy if it cannot be used (AdapterMissing where the library of a native
+    bucket cannot be had), StorageUnavailable if not now.
     """
+    if isinstance(settings, UplinkSettings):
+        writer = UplinkStore.open(settings.writer, settings.bucket)
+        remover = UplinkStore.open(settings.cleaner, settings.bucket) if settings.cleaner else None
+        return Bucket(writer, adapter=UPLINK, cleaner=remover, timing=timing)
     store = DirectoryStore.create(settings.path, WRITER)
     cleaner = DirectoryStore(settings.path, CLEANER)
     return Bucket(store, adapter=DIRECTORY, cleaner=cleaner, timing=timing)
@@ -80,4 +102,6 @@ def open_grant(
 def _opened(grant: Grant, admission: Admission, clock: Callable[[], float]) -> Store:
     if grant.adapter == DIRECTORY:
         return DirectoryStore.from_credential(grant.credential, grant.caveats, admission.directories, clock)
+    if grant.adapter == UPLINK:
+        return UplinkStore.from_credential(grant.credential, admission.satellites)
     raise GrantRefused(f"a grant of an unknown kind of bucket: {grant.adapter!r}")

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import random
 
 import pytest
 import trio
-from support.storage.venues import JOB, OWNER, QUICK, Venue, in_seconds, key_of
+from support.storage.venues import (
+    JOB,
+    OWNER,
+    Venue,
+    directory_venue,
+    emulated_venue,
+    in_seconds,
+    key_of,
+    storj_venue,
+)
 
 from node.storage import (
-    Admission,
-    DirectorySettings,
     GrantRefused,
     ObjectAbsent,
     ObjectKey,
     WrongScope,
     WrongSource,
-    open_bucket,
     scope_of,
 )
 from protocol.errors import MemberFault
@@ -25,14 +32,22 @@ KIB = 1 << 10
 HOUR = 3600
 
 
-@pytest.fixture(params=["directory"])
+REAL_ACCESS = os.environ.get("STARLING_TEST_STORJ_ACCESS")
+
+
+@pytest.fixture(params=["directory", "emulated storj", *(["storj"] if REAL_ACCESS else [])])
 async def venue(request, tmp_path):
-    bucket = open_bucket(DirectorySettings(tmp_path / "bucket"), QUICK)
-    yield Venue(bucket, Admission(directories=(tmp_path,)))
+    opened = {
+        "directory": lambda: directory_venue(tmp_path),
+        "emulated storj": lambda: emulated_venue(tmp_path),
+        "storj": lambda: storj_venue(REAL_ACCESS),
+    }[request.param]()
+    async with opened as venue:
+        yield venue
 
 
 def content_of(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
+    return random.Random(seed).randbytes(size)  # noqa: S311
 
 
 async def stored(venue: Venue, content: bytes, round: int = 1) -> ObjectKey:
@@ -144,7 +159,7 @@ async def test_an_expired_grant_is_refused(venue):
     token = await venue.bucket.grant(scope_of(JOB), "peer", in_seconds(2))
     granted = venue.open(token, peer="peer")
     assert await granted.fetch_bytes(key, size=len(content)) == content
-    await trio.sleep(3.1)
+    await venue.wait(3.1)
     with pytest.raises(GrantRefused) as caught:
         await granted.fetch_bytes(key, size=len(content))
     assert caught.value.member == OWNER

@@ -4,34 +4,77 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
-from node.storage import Admission, Bucket, GrantedBucket, ObjectKey, Timing, open_grant
+import trio
+
+from node.storage import (
+    Admission,
+    Bucket,
+    GrantedBucket,
+    ObjectKey,
+    Timing,
+    UplinkSettings,
+    derive_grants,
+    open_bucket,
+    open_grant,
+)
+from node.storage.directory import CLEANER, WRITER, DirectoryStore
+from support.storj.emulator import Emulator, running
 
 PEER = "12D3KooWPeerOfTheTests"
 OWNER = 3  # the roster index of the bucket's owner, as the peer knows it
 QUICK = Timing(stall=5.0, grace=1.0, attempts=3, backoff_first=0.01, backoff_max=0.05)
 JOB = "5a" * 32
+BUCKET = "updates"
+
+
+class Clock:
+    """Unix seconds, put forward by tests."""
+
+    def __init__(self) -> None:
+        self.skew = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.skew
 
 
 @dataclass
 class Venue:
-    """The owner's bucket, and where its grants may lead; `clock` gives Unix seconds."""
+    """The owner's bucket, and where its grants may lead."""
 
     bucket: Bucket
     admission: Admission
+    clock: Clock | None  # None: a provider that keeps its own time
     revokes: bool = True
-    checks_expiry: bool = True  # of objects
-    _extra: dict[str, object] = field(default_factory=dict)
-
-    async def granted(self, prefix: str, seconds: int = 3600) -> GrantedBucket:
-        """The bucket as a peer with a fresh grant for the prefix opens it."""
-        token = await self.bucket.grant(prefix, PEER, in_seconds(seconds))
-        return self.open(token)
+    emulator: Emulator | None = None
 
     def open(self, token: bytes, peer: str = PEER) -> GrantedBucket:
         """Open a grant as `peer`."""
-        return open_grant(token, owner=OWNER, peer=peer, admission=self.admission, timing=QUICK)
+        return open_grant(
+            token,
+            owner=OWNER,
+            peer=peer,
+            admission=self.admission,
+            timing=QUICK,
+            clock=self.clock or time.time,
+        )
+
+    async def granted(self, prefix: str, seconds: int = 3600) -> GrantedBucket:
+        """The bucket as a peer with a fresh grant for the prefix opens it."""
+        return self.open(await self.bucket.grant(prefix, PEER, in_seconds(seconds)))
+
+    async def wait(self, seconds: float) -> None:
+        """Let time pass for the provider and its grants."""
+        if self.clock is None:
+            await trio.sleep(seconds)
+            return
+        self.clock.skew += seconds
+        if self.emulator is not None:
+            self.emulator.satellite.skew += seconds
 
 
 def in_seconds(seconds: int) -> int:
@@ -42,3 +85,44 @@ def in_seconds(seconds: int) -> int:
 def key_of(content: bytes, round: int = 1, job: str = JOB) -> ObjectKey:
     """The key of the content."""
     return ObjectKey(job, round, hashlib.sha256(content).digest())
+
+
+@asynccontextmanager
+async def directory_venue(directory: Path) -> AsyncIterator[Venue]:
+    """A bucket in a directory."""
+    clock, root = Clock(), directory / "bucket"
+    store = DirectoryStore.create(root, WRITER, clock)
+    bucket = Bucket(store, adapter="directory", cleaner=DirectoryStore(root, CLEANER, clock), timing=QUICK)
+    yield Venue(bucket, Admission(directories=(directory,)), clock)
+
+
+@asynccontextmanager
+async def emulated_venue(directory: Path, timing: Timing = QUICK) -> AsyncIterator[Venue]:
+    """A Storj bucket on the emulated network, through the real library."""
+    pieces = directory / "pieces"
+    pieces.mkdir()
+    async with running(pieces) as emulator:
+        emulator.satellite.buckets.add(BUCKET.encode())
+        writer, cleaner = derive_grants(emulator.root_access(), BUCKET)
+        bucket = open_bucket(UplinkSettings(BUCKET, writer, cleaner), timing)
+        admission = Admission(satellites=(emulator.address,))
+        yield Venue(bucket, admission, Clock(), emulator=emulator)
+
+
+@asynccontextmanager
+async def storj_venue(root: str) -> AsyncIterator[Venue]:
+    """A bucket of the real project that the root grant is for; the bucket is left behind, empty."""
+    from node.storage.uplink.native import Access, Project
+
+    access = Access.parse(root)
+    project = Project(access)
+    name = "starling-contract-tests"
+    await trio.to_thread.run_sync(project.ensure_bucket, name)
+    writer, cleaner = derive_grants(root, name)
+    bucket = open_bucket(UplinkSettings(name, writer, cleaner), Timing())
+    yield Venue(bucket, Admission(satellites=(access.satellite.rpartition("@")[2],)), None)
+    for key, _ in await bucket.list(f"{JOB}/"):
+        await bucket.delete(key)
+    project.close()
+    project.free()
+    access.close()

@@ -1,0 +1,1 @@
+"""Native Storj: end-to-end encrypted buckets through libuplink, bound directly."""
