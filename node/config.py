@@ -44,21 +44,30 @@ class Network(Section, frozen=True):
 
 
 class Ledger(Section, frozen=True):
-    """This member's own hydra-node. `parties` are the Hydra verification keys (hex) of all its parties
-    in the order of the head's parameters; empty: taken from the node's greeting."""
+    """This member's own hydra-node, and what pays for its anchors.
 
-    url: str = "ws://127.0.0.1:4001"
-    deposit_lovelace: Annotated[int, Meta(ge=2_000_000, le=1_000_000_000)] = 5_000_000
-    stall_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 60.0
+    `parties` are the Hydra verification keys (hex) of all members in roster order: with them a stall names
+    members, and other parties are refused. Deposits come from `funding`, outputs on L1 at this member's
+    address written as txid#index:lovelace, or from an emulated chain at `l1`.
+    """
+
+    url: str = "http://127.0.0.1:4001"
+    l1: str = ""
+    funding: tuple[Annotated[str, Meta(pattern="^[0-9a-f]{64}#[0-9]{1,5}:[0-9]{1,18}$")], ...] = ()
+    parties: tuple[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")], ...] = ()
+    mainnet: bool = False
+    confirm_seconds: Annotated[float, Meta(ge=1, le=86_400)] = 30.0
 
 
 class Storage(Section, frozen=True):
-    """This member's own bucket."""
+    """This member's own bucket. `peers` are folders of this machine below which other members' directory
+    buckets may lie; grants that lead elsewhere are refused."""
 
     kind: Literal["directory", "storj", "s3"] = "directory"
     path: Path | None = None
     bucket: str = ""
     endpoint: str = ""
+    peers: tuple[Path, ...] = ()
     retention_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 

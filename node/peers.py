@@ -7,6 +7,7 @@ their proposals are shown to its operator.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -36,6 +37,16 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     job_key: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     bucket: Annotated[str, Meta(max_length=200)]
     addresses: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+
+    @classmethod
+    def of(cls, fields: Mapping[str, object]) -> Card:
+        """The card with these fields; `OperatorFault` saying what is wrong with them."""
+        try:
+            return msgspec.convert(fields, cls)
+        except msgspec.ValidationError as error:
+            raise OperatorFault(
+                f"this is not a member's card: {error}", remedy="use the output of `starling card`"
+            ) from error
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Card:

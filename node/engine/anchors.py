@@ -29,7 +29,6 @@ FUNDING_SECONDS = 0.2
 MAX_BATCH = 256
 """Slots read at once: a member that is behind reads much before it acts, and still in small turns."""
 
-HEAD_FACT = "head"
 
 Funds = Callable[[], Awaitable[UTxO]]
 
@@ -43,7 +42,7 @@ class Anchors:
         self,
         ledger: HydraLedger,
         journal: Journal,
-        head: str,
+        job: bytes,
         authors: Sequence[str],
         after: int,
         funds: Funds,
@@ -51,7 +50,7 @@ class Anchors:
     ) -> None:
         self._ledger = ledger
         self._journal = journal
-        self._head = head
+        self._job = job
         self._authors = authors
         self._after = after
         self._funds = funds
@@ -111,7 +110,8 @@ class Anchors:
                 KeptSlot(slot, each.snapshot, each.transaction)
                 for slot, each in zip(slots, batch, strict=True)
             ]
-            await trio.to_thread.run_sync(self._journal.keep_slots, self._head, kept, self._authors)
+            head = self._ledger.status().head_id or ""
+            await trio.to_thread.run_sync(self._journal.keep_slots, head, kept, self._authors)
             self._give(Read(slots))
 
     async def _follow_events(self) -> None:
@@ -119,7 +119,6 @@ class Anchors:
             match event:
                 case interface.HeadOpen(head_id=head):
                     log.info("HeadOpened", head=head)
-                    self._journal.set_fact(HEAD_FACT, head.encode())
                 case interface.HeadClosed(contest_until=until):
                     log.info("HeadClosed", contest_until=until)
                     self._give(HeadClosed())
@@ -136,7 +135,10 @@ class Anchors:
     async def _fund(self) -> None:
         """Deposit once the head is open and this member has no anchor output in it; then `HeadReady`."""
         while True:
-            state = self._ledger.status().state
+            status = self._ledger.status()
+            state = status.state
+            if status.head_id is not None:
+                await trio.to_thread.run_sync(remember_head, self._journal, self._job, status.head_id)
             if state is interface.LedgerState.OPEN:
                 self._give(HeadReady())
                 return
@@ -146,6 +148,17 @@ class Anchors:
                 except StarlingError as error:
                     log.warning("DepositFailed", reason=str(error))
             await trio.sleep(FUNDING_SECONDS)
+
+
+def remember_head(journal: Journal, job: bytes, head: str) -> None:
+    """Write down which head the job runs in."""
+    journal.set_fact(f"head {job.hex()}", head.encode())
+
+
+def known_head(journal: Journal, job: bytes) -> str | None:
+    """The head that the job runs in, once it is open."""
+    fact = journal.fact(f"head {job.hex()}")
+    return None if fact is None else fact.decode()
 
 
 def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
@@ -159,14 +172,24 @@ def make_ledger(
     wallet: Wallet,
     members: Sequence[bytes],
     head: str | None,
-    cursor: KeptSlot | None,
-    timing: Timing | None = None,
+    last: KeptSlot | None,
+    *,
+    parties: Sequence[bytes],
+    mainnet: bool,
+    timing: Timing,
 ) -> HydraLedger:
     """The client for a roster's head, going on after the last slot that was kept."""
-    after = None
-    if cursor is not None:
-        confirmed = cursor.confirmed
-        after = interface.Confirmed(
-            confirmed.slot, confirmed.author, confirmed.data, cursor.transaction, cursor.snapshot
-        )
-    return HydraLedger(node, wallet, members, head_id=head, cursor=after, timing=timing)
+    cursor = None
+    if last is not None:
+        slot = last.confirmed
+        cursor = interface.Confirmed(slot.slot, slot.author, slot.data, last.transaction, last.snapshot)
+    return HydraLedger(
+        node,
+        wallet,
+        members,
+        parties=parties,
+        head_id=head,
+        cursor=cursor,
+        mainnet=mainnet,
+        timing=timing,
+    )

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 import trio
 
 from node.config import Config
 from node.crypto.service import CryptoWorker
-from node.engine.anchors import Anchors
+from node.engine.anchors import Anchors, known_head, make_ledger
 from node.engine.engine import Engine
 from node.engine.keymaking import Mailbox, make_key
 from node.engine.objects import Objects
@@ -21,6 +23,9 @@ from node.files import private_directory
 from node.journal import Journal
 from node.keys import NodeKeys
 from node.learning.learner import Learner, LearnerConfig
+from node.ledger.client.node import HydraNode
+from node.ledger.client.session import Timing
+from node.ledger.transaction import UTxO
 from node.network import Mesh, NotConnected
 from node.storage import Admission, Bucket
 from node.weights import WeightStore, encode_weights, weights_digest
@@ -41,7 +46,7 @@ BULK_BYTES = 512 * 1024
 
 log = structlog.get_logger()
 
-MakeAnchors = Callable[["JobNode"], Anchors]
+Funds = Callable[[], Awaitable[UTxO]]
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,7 @@ class Surroundings:
     mesh: Mesh
     bucket: Bucket
     admission: Admission
+    funds: Funds
 
 
 @dataclass
@@ -123,15 +129,29 @@ class JobNode:
         await trio.to_thread.run_sync(self.weights.put, data)
         await self._learner.load()
 
-    async def run(self, anchors: MakeAnchors) -> None:
-        """Take part until cancelled."""
-        entries = self._around.journal.entries(self.job)
-        head = self._around.journal.fact(f"head {self.job.hex()}")
-        authors = [member.payment.hex() for member in self.manifest.roster.members]
-        slots = self._around.journal.slots(head.decode(), authors) if head else []
+    def open(self) -> None:
+        """Rebuild the state from the journal. Raises a `StarlingError` if that cannot be."""
+        journal, members = self._around.journal, self.manifest.roster.members
+        entries = journal.entries(self.job)
+        head = known_head(journal, self.job)
+        authors = [member.payment.hex() for member in members]
+        slots = journal.slots(head, authors) if head else []
         state = core.restore(self.manifest, self.me, entries, [kept.confirmed for kept in slots])
-        self.engine = Engine(state, self._around.journal, self._on_event)
-        self.anchors = anchors(self)
+        self.engine = Engine(state, journal, self._on_event)
+        config = self._around.config.ledger
+        ledger = make_ledger(
+            HydraNode(config.url),
+            self._around.keys.wallet,
+            [member.payment for member in members],
+            head,
+            slots[-1] if slots else None,
+            parties=[bytes.fromhex(party) for party in config.parties],
+            mainnet=config.mainnet,
+            timing=Timing(confirm=config.confirm_seconds),
+        )
+        after = slots[-1].confirmed.slot if slots else 0
+        funds, give = self._around.funds, self.engine.give
+        self.anchors = Anchors(ledger, journal, self.job, authors, after, funds, give)
         self._rounds = RoundWork(
             self.manifest,
             self.me,
@@ -143,10 +163,13 @@ class JobNode:
             self.engine.give,
             self._tell,
         )
-        held = [entry for entry in entries if isinstance(entry, HeldShare) and entry.secret]
-        if state.history.key is not None:
-            await self._load_share(state.history.attempt, held)
+
+    async def run(self) -> None:
+        """Take part until cancelled; `open` comes first."""
+        history = self.engine.state.history
         try:
+            if history.key is not None:
+                await self._use_key(history.attempt)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.anchors.run)
                 nursery.start_soon(self._evaluate_models)
@@ -314,6 +337,35 @@ class JobNode:
                 continue
             except trio.BrokenResourceError:
                 self._listeners.discard(listener)
+
+    def has_contact(self, contact: int) -> bool:
+        """Whether a contact is a member of this job."""
+        return self._member_of(contact) is not None
+
+    async def export(self, path: Path) -> dict[str, Any]:
+        """Write the current global model as a NumPy archive of named tensors."""
+        model = self.engine.state.history.model
+        if not self.weights.has(model):
+            raise OperatorFault(
+                "the current model is not at this node yet", remedy="wait for the round's end"
+            )
+        weights = await trio.to_thread.run_sync(self.weights.get, model)
+        await trio.to_thread.run_sync(lambda: np.savez(path, allow_pickle=False, **weights))
+        return {"path": str(path), "model": model.hex(), "tensors": len(weights)}
+
+    def head_view(self) -> dict[str, Any]:
+        """The head as operators see it."""
+        status = self.anchors.status
+        return {
+            "state": status.state.value,
+            "waits_for": status.waits_for,
+            "since": status.since,
+            "head_id": status.head_id,
+            "slot": status.slot,
+            "snapshot": status.snapshot,
+            "unsent": status.unsent,
+            "submitted": self.anchors.submitted,
+        }
 
     @property
     def over(self) -> bool:
