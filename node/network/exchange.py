@@ -33,6 +33,7 @@ from node.network.streams import (
     reset,
     write_frame,
 )
+from node.network.throttle import ThrottledLog
 from protocol.errors import MemberFault, OwnFault
 
 BLOBS: Final = TProtocol("/starling/blobs/1")
@@ -87,6 +88,7 @@ class Exchange:
         self._timing = timing
         self._confirmed = confirmed
         self._serving: Counter[int] = Counter()
+        self._refusals = ThrottledLog(_log)
         self._fetching = trio.CapacityLimiter(limits.MAX_FETCHES)
         self._fetching_from: dict[int, trio.CapacityLimiter] = defaultdict(
             lambda: trio.CapacityLimiter(limits.MAX_FETCHES_PER_MEMBER)
@@ -130,9 +132,9 @@ class Exchange:
             with trio.fail_after(limits.STALL_TIMEOUT + size / limits.MIN_TRANSFER_RATE):
                 await self._answer(stream, member, digest, size)
         except MemberFault as error:
-            _log.warning("TransferRefused", member=member, why=error.what)
+            self._refusals.warning("TransferRefused", member=member, why=error.what)
         except STREAM_ERRORS as error:
-            _log.info("TransferBroken", member=member, why=f"{type(error).__name__}: {error}"[:200])
+            self._refusals.info("TransferBroken", member=member, why=f"{type(error).__name__}: {error}"[:200])
         finally:
             self._serving[member] -= 1
             await reset(stream)

@@ -28,6 +28,7 @@ from node.network.link import MESSAGE, MESSAGES, Hello, Link
 from node.network.notifee import ConnectionNotifee
 from node.network.peer import Peer, PeerDown, PeerEvent, PeerStatus, PeerUp
 from node.network.streams import STREAM_ERRORS, reset
+from node.network.throttle import ThrottledLog
 from protocol.errors import MemberFault, OperatorFault, OwnFault
 
 _EVENTS: Final = 256  # PeerUp and PeerDown that nobody took; they only repeat what `peers` tells
@@ -78,6 +79,7 @@ class Mesh:
         self._dialer = Dialer(self._host, self._timing, self._run_link)
         self._bulk = BulkMessages(self._deliver, self._link_to, blobs, self._timing)
         self._exchange = Exchange(self._host, self, self._bulk.source, self._timing, self._bulk.confirmed)
+        self._refusals = ThrottledLog(_log)
         self._peers: dict[int, Peer] = {}
         self._by_id: dict[ID, Peer] = {}
         self._nursery: trio.Nursery | None = None
@@ -206,7 +208,10 @@ class Mesh:
         return None if peer is None else peer.link
 
     async def _deliver(self, member: int, message: bytes) -> None:
-        await self._inbox.send(Received(member, message))
+        try:
+            await self._inbox.send(Received(member, message))
+        except trio.BrokenResourceError:
+            _log.debug("MessageDropped", member=member, why="nobody takes messages any more")
 
     async def _accept_link(self, stream: INetStream) -> None:
         peer = self._by_id.get(stream.muxed_conn.peer_id)
@@ -218,7 +223,9 @@ class Mesh:
             await self._run_link(peer, connection, stream)
         except (MemberFault, *STREAM_ERRORS) as error:
             peer.last_error = f"{type(error).__name__}: {error}"[:200]
-            _log.info("PeerRefused", member=peer.member, peer_id=str(peer.peer_id), why=peer.last_error)
+            self._refusals.info(
+                "PeerRefused", member=peer.member, peer_id=str(peer.peer_id), why=peer.last_error
+            )
 
     async def _run_link(self, peer: Peer, connection: INetConn, stream: INetStream) -> None:
         link = Link(peer.member, self._host, connection, stream, self._timing)

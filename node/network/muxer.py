@@ -27,11 +27,12 @@ from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
 
 from node.network.limits import MAX_CONNECTION_BUFFER, MAX_STREAM_WINDOW, MAX_STREAMS_PER_CONNECTION
+from node.network.throttle import ThrottledLog
 
 FRAME_TIMEOUT: Final = 15.0  # seconds for 64 KiB into a socket; a peer that takes longer is gone
 CLOSE_TIMEOUT: Final = 1.0  # seconds for the farewell
 
-_log: Final = structlog.get_logger()
+_log: Final = ThrottledLog(structlog.get_logger())  # a member may break connection after connection
 
 
 class GuardedYamux(Yamux):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 import structlog
@@ -40,11 +41,20 @@ class ThrottledLog:
         self._lines = 0
 
     def info(self, event: str, **fields: object) -> None:
-        now = trio.current_time()
+        """Log at level info, within the bounds."""
+        if self._has_room(fields):
+            self._log.info(event, **fields)
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Log at level warning, within the bounds."""
+        if self._has_room(fields):
+            self._log.warning(event, **fields)
+
+    def _has_room(self, fields: dict[str, object]) -> bool:
+        now = time.monotonic()
         if now - self._since > LOG_INTERVAL:
             if self._lines > LOG_BURST:
                 fields["left_out"] = self._lines - LOG_BURST
             self._since, self._lines = now, 0
         self._lines += 1
-        if self._lines <= LOG_BURST:
-            self._log.info(event, **fields)
+        return self._lines <= LOG_BURST

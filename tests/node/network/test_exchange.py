@@ -3,11 +3,12 @@
 import hashlib
 
 import pytest
+import structlog
 import trio
 from support.meshes import running_cohort, wait_for_event
 
 from node.network import BlobAbsent, NotConnected, TransferFailed, limits
-from node.network.throttle import TokenBucket
+from node.network.throttle import LOG_BURST, ThrottledLog, TokenBucket
 from protocol.errors import MemberFault, OwnFault
 
 BLOB = bytes(range(256)) * 1000
@@ -242,3 +243,13 @@ async def test_token_bucket_lets_bursts_through_and_then_the_rate(autojump_clock
     for _ in range(25):
         await bucket.take(1)
     assert trio.current_time() - started == pytest.approx(2.0)
+
+
+def test_log_lines_about_others_are_bounded_and_counted(log, monkeypatch):
+    throttled = ThrottledLog(structlog.get_logger())
+    for _ in range(LOG_BURST + 7):
+        throttled.info("PeerRefused")
+    assert len(log) == LOG_BURST
+    monkeypatch.setattr("node.network.throttle.LOG_INTERVAL", -1.0)
+    throttled.warning("PeerRefused")
+    assert log[-1] == {"event": "PeerRefused", "left_out": 7, "log_level": "warning"}
