@@ -96,6 +96,7 @@ Valid(h, x) ==
     [] x.kind = "KeyAbandon" -> h.phase = "keying" /\ x.attempt = h.attempt
     [] x.kind = "Stop"       -> h.phase \notin Over /\ x.member \notin h.stops
     [] x.kind \in RoundKinds -> ValidInRound(h, x)
+    [] OTHER                 -> FALSE    \* whatever else there is on a ledger
 
 \* Will x be invalid in every extension of h?  (Histories only grow.)
 DeadInRound(h, x) ==

@@ -65,10 +65,13 @@ Include(m) ==
                                       ELSE Offer(log', outstanding[n])]
   /\ UNCHANGED <<view, journal>>
 
-\* A Byzantine member keeps no journal and sends what it likes.
+\* A Byzantine member keeps no journal and sends what it likes; only what is
+\* valid matters to anyone.
+Matters(h, x) == Valid(h, x)
+
 IncludeByzantine(x) ==
   /\ x.member \in Byzantine
-  /\ Valid(TheHistory, x)       \* any other is ignored by everyone
+  /\ Matters(TheHistory, x)
   /\ log' = Extend(log, x)
   /\ outstanding' = [n \in Honest |-> IF outstanding[n] = None THEN None
                                       ELSE Offer(log', outstanding[n])]

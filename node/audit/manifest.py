@@ -90,7 +90,9 @@ class Mutant:
         """The changed file; ValueError unless `old` occurs in it exactly once."""
         text = sources[self.file]
         if text.count(self.old) != 1:
-            raise ValueError(f"mutant {self.name}: its text occurs {text.count(self.old)} times in {self.file}")
+            raise ValueError(
+                f"mutant {self.name}: its text occurs {text.count(self.old)} times in {self.file}"
+            )
         return {self.file: text.replace(self.old, self.new)}
 
 

@@ -27,7 +27,9 @@ class Report:
 
 def check_model(model: Model, limits: Limits | None = None) -> Report:
     """Runs `model` and compares verdict, number of states and depth with its entry."""
-    outcome = run_tlc(model.module, model.config(), limits=limits or _limits(model.fast), options=_options(model))
+    outcome = run_tlc(
+        model.module, model.config(), limits=limits or _limits(model.fast), options=_options(model)
+    )
     return Report(model.name, "model", not (why := _differs(model, outcome)), why, outcome)
 
 

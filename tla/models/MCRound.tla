@@ -41,10 +41,6 @@ Fair(m) == \/ Quiet(m) \/ Loud(m) \/ Votes(m) \/ RoundReads(m) \/ Restart(m)
            \/ up[m] /\ RoundIncludes(m)
 FairSpec == Spec /\ \A m \in Honest : WF_vars(Fair(m))
 
-\* The order as it is, for model round-order: what came before is one entry.
-KeyedLog        == <<>>
-KeyedHistory(l) == Fold(Keyed, l)
-
 Symmetric == Permutations(Honest)
 
 (* Each of these must be violated: what the properties speak of happens. ---*)

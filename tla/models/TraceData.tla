@@ -1,0 +1,4 @@
+----------------------------- MODULE TraceData ------------------------------
+\* Replaced by the runs to be checked; this one lets TraceStarling be parsed.
+Runs == <<[events |-> <<>>, order |-> <<>>]>>
+=============================================================================
