@@ -37,7 +37,7 @@ class Batch:
         self._root = b""
 
     def run(self) -> Generator[Round, Received, Outcome | None]:
-        """The outcome of a candidate that passed all tests, or None. Raises `Cheater` if a replay finds one."""
+        """The outcome of a candidate that passed all tests, or None. Raises `Cheater` after a replay."""
         yield from self._offer_sieve()
         yield from self._answer_sieve()
         yield from self._offer_factors()
