@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import structlog
 import trio
 
+from node.ledger.emulator.events import Event
 from node.ledger.emulator.head import Head, Reply
-from node.ledger.emulator.store import Store
 from node.ledger.emulator.views import Message, Views
 
 MAX_BEHIND = 20_000  # messages a listener may leave unread before it is dropped
+Append = Callable[[Sequence[Event]], Awaitable[None]]
 _log = structlog.get_logger()
 
 
@@ -50,13 +51,13 @@ def without_utxo(body: Message) -> Message:
 
 
 class Hub:
-    """The head, its store and its listeners. `clock` gives POSIX seconds."""
+    """The head and its listeners. `append` makes events durable, `clock` gives POSIX seconds."""
 
-    def __init__(self, head: Head, views: Views, store: Store, clock: Callable[[], float]) -> None:
+    def __init__(self, head: Head, views: Views, append: Append, clock: Callable[[], float]) -> None:
         self.head = head
         self.views = views
         self.clock = clock
-        self._store = store
+        self._append = append
         self._stored = len(head.state.events)
         self._told = [len(p.feed) for p in head.state.parties]
         self._replies: list[tuple[int, Message]] = []
@@ -137,7 +138,7 @@ class Hub:
         end = self._stored + len(events)
         replies, self._replies = self._replies, []
         if events:
-            await trio.to_thread.run_sync(self._store.append, events)
+            await self._append(events)
         self._stored = end
         bodies: dict[int, tuple[Message | None, dict[bool, str]]] = {}
         for party in range(len(self._listeners)):
