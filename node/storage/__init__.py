@@ -24,6 +24,8 @@ from node.storage.limits import Timing
 from node.storage.opening import (
     Admission,
     DirectorySettings,
+    S3Key,
+    S3Settings,
     Settings,
     UplinkSettings,
     open_bucket,
@@ -49,6 +51,8 @@ __all__ = [
     "ObjectCorrupt",
     "ObjectKey",
     "Reader",
+    "S3Key",
+    "S3Settings",
     "Settings",
     "Stat",
     "StorageUnavailable",

@@ -35,6 +35,7 @@ class Bucket(Reader):
         self, store: Store, *, adapter: str, cleaner: Store | None = None, timing: Timing | None = None
     ) -> None:
         super().__init__(store, timing or Timing())
+        self._store = store
         self._adapter = adapter
         self._cleaner = cleaner
 

@@ -10,15 +10,17 @@ from typing import Final
 
 from node.storage.bucket import Bucket
 from node.storage.directory import CLEANER, WRITER, DirectoryStore
-from node.storage.errors import AccessRefused, GrantRefused
+from node.storage.errors import AccessRefused, AdapterMissing, GrantRefused
 from node.storage.grants import Grant
 from node.storage.limits import Timing
 from node.storage.reader import GrantedBucket
-from node.storage.store import Store
+from node.storage.s3.presigned import PresignedStore
+from node.storage.store import Readable, Store
 from node.storage.uplink.store import UplinkStore
 
 DIRECTORY: Final = "directory"
 UPLINK: Final = "uplink"
+S3: Final = "s3"
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,30 @@ class UplinkSettings:
     cleaner: str | None = field(default=None, repr=False)
 
 
-Settings = DirectorySettings | UplinkSettings
+@dataclass(frozen=True)
+class S3Key:
+    """An S3 access key."""
+
+    identifier: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class S3Settings:
+    """A bucket on an S3 server, which exists already.
+
+    `endpoint` is `https://host` (or `http://host:port` on a trusted network). `cleaner` is the key that
+    may delete, or None if this node never cleans up; `writer` had better not be allowed to.
+    """
+
+    endpoint: str
+    bucket: str
+    writer: S3Key
+    cleaner: S3Key | None = None
+    region: str = "us-east-1"
+
+
+Settings = DirectorySettings | UplinkSettings | S3Settings
 
 
 @dataclass(frozen=True)
@@ -50,10 +75,12 @@ class Admission:
 
     `directories`: members' directory buckets must lie below one of these.
     `satellites`: Storj satellites (`host:port`) that members may keep their buckets at.
+    `endpoints`: S3 servers (`https://host` or `http://host:port`), likewise.
     """
 
     directories: tuple[Path, ...] = ()
     satellites: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
 
 
 def open_bucket(settings: Settings, timing: Timing | None = None) -> Bucket:
@@ -66,6 +93,14 @@ def open_bucket(settings: Settings, timing: Timing | None = None) -> Bucket:
         writer = UplinkStore.open(settings.writer, settings.bucket)
         remover = UplinkStore.open(settings.cleaner, settings.bucket) if settings.cleaner else None
         return Bucket(writer, adapter=UPLINK, cleaner=remover, timing=timing)
+    if isinstance(settings, S3Settings):
+        writing, cleaning = settings.writer, settings.cleaner
+        return Bucket(
+            _s3_store(settings, writing),
+            adapter=S3,
+            cleaner=_s3_store(settings, cleaning) if cleaning else None,
+            timing=timing,
+        )
     store = DirectoryStore.create(settings.path, WRITER)
     cleaner = DirectoryStore(settings.path, CLEANER)
     return Bucket(store, adapter=DIRECTORY, cleaner=cleaner, timing=timing)
@@ -99,9 +134,21 @@ def open_grant(
     return GrantedBucket(store, owner=owner, prefix=grant.caveats.prefix, timing=timing or Timing())
 
 
-def _opened(grant: Grant, admission: Admission, clock: Callable[[], float]) -> Store:
+def _s3_store(settings: S3Settings, key: S3Key) -> Store:
+    try:
+        from node.storage.s3.store import S3Store
+    except ImportError as error:
+        raise AdapterMissing(
+            "S3 buckets need the package obstore", remedy="install starling with its s3 extra"
+        ) from error
+    return S3Store(settings.endpoint, settings.bucket, settings.region, key.identifier, key.secret)
+
+
+def _opened(grant: Grant, admission: Admission, clock: Callable[[], float]) -> Readable:
     if grant.adapter == DIRECTORY:
         return DirectoryStore.from_credential(grant.credential, grant.caveats, admission.directories, clock)
     if grant.adapter == UPLINK:
         return UplinkStore.from_credential(grant.credential, admission.satellites)
+    if grant.adapter == S3:
+        return PresignedStore.from_credential(grant.credential, admission.endpoints)
     raise GrantRefused(f"a grant of an unknown kind of bucket: {grant.adapter!r}")

@@ -24,7 +24,7 @@ from node.storage.errors import (
 from node.storage.files import make_directory, replaced
 from node.storage.keys import ObjectKey
 from node.storage.limits import Timing
-from node.storage.store import Sink, Store
+from node.storage.store import Readable, Sink
 from node.storage.transfer import CheckedSink, Mismatch
 from protocol.errors import OwnFault, StarlingError
 
@@ -37,15 +37,15 @@ _log: Final = structlog.get_logger()
 class Reader:
     """Fetches objects by exact key; what it delivers has the size and digest that were asked for."""
 
-    def __init__(self, store: Store, timing: Timing) -> None:
-        self._store = store
+    def __init__(self, store: Readable, timing: Timing) -> None:
+        self._readable = store
         self._timing = timing
         self._slots = trio.CapacityLimiter(limits.CONCURRENT)
 
     @property
     def place(self) -> str:
         """Where the bucket is; holds no secret."""
-        return self._store.place
+        return self._readable.place
 
     async def fetch(
         self, key: ObjectKey, destination: Path, *, size: int, progress: Progress | None = None
@@ -94,7 +94,7 @@ class Reader:
 
     def _receive(self, call: Call, key: ObjectKey, write: Sink, size: int) -> None:
         sink = CheckedSink(call, write, size, key.digest)
-        self._store.get(call, key.path, sink)
+        self._readable.get(call, key.path, sink)
         sink.finish()
 
     async def _moved(
@@ -158,7 +158,7 @@ class GrantedBucket(Reader):
     Refusals are the member's faults; they carry its roster index.
     """
 
-    def __init__(self, store: Store, *, owner: int, prefix: str, timing: Timing) -> None:
+    def __init__(self, store: Readable, *, owner: int, prefix: str, timing: Timing) -> None:
         super().__init__(store, timing)
         self.owner = owner
         self._prefix = prefix

@@ -37,18 +37,22 @@ class Caveats:
     not_after: int
 
 
-class Store(Protocol):
-    """One bucket at one provider, with one credential."""
+class Readable(Protocol):
+    """A bucket of which objects can be read by exact key."""
 
     @property
     def place(self) -> str:
         """Where the bucket is, for logs and errors; holds no secret."""
 
-    def put(self, call: Call, path: str, source: BinaryIO, size: int, expires_at: int) -> None:
-        """Store `size` bytes read from `source`, all or nothing; raises ObjectExists, never overwrites."""
-
     def get(self, call: Call, path: str, sink: Sink) -> None:
         """Hand the object to `sink` in order, in chunks; raises ObjectAbsent."""
+
+
+class Store(Readable, Protocol):
+    """One bucket at one provider, with one credential."""
+
+    def put(self, call: Call, path: str, source: BinaryIO, size: int, expires_at: int) -> None:
+        """Store `size` bytes read from `source`, all or nothing; raises ObjectExists, never overwrites."""
 
     def stat(self, call: Call, path: str) -> Stat:
         """Size and expiry; raises ObjectAbsent."""

@@ -15,6 +15,7 @@ from support.storage.venues import (
     emulated_venue,
     in_seconds,
     key_of,
+    s3_venue,
     storj_venue,
 )
 
@@ -35,11 +36,12 @@ HOUR = 3600
 REAL_ACCESS = os.environ.get("STARLING_TEST_STORJ_ACCESS")
 
 
-@pytest.fixture(params=["directory", "emulated storj", *(["storj"] if REAL_ACCESS else [])])
+@pytest.fixture(params=["directory", "emulated storj", "s3", *(["storj"] if REAL_ACCESS else [])])
 async def venue(request, tmp_path):
     opened = {
         "directory": lambda: directory_venue(tmp_path),
         "emulated storj": lambda: emulated_venue(tmp_path),
+        "s3": lambda: s3_venue(tmp_path),
         "storj": lambda: storj_venue(REAL_ACCESS),
     }[request.param]()
     async with opened as venue:

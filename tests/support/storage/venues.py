@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -16,6 +20,8 @@ from node.storage import (
     Bucket,
     GrantedBucket,
     ObjectKey,
+    S3Key,
+    S3Settings,
     Timing,
     UplinkSettings,
     derive_grants,
@@ -30,6 +36,7 @@ OWNER = 3  # the roster index of the bucket's owner, as the peer knows it
 QUICK = Timing(stall=5.0, grace=1.0, attempts=3, backoff_first=0.01, backoff_max=0.05)
 JOB = "5a" * 32
 BUCKET = "updates"
+S3_KEY, S3_SECRET = "STARLINGTESTS", "a-secret-for-tests-only"
 
 
 class Clock:
@@ -107,6 +114,46 @@ async def emulated_venue(directory: Path, timing: Timing = QUICK) -> AsyncIterat
         bucket = open_bucket(UplinkSettings(BUCKET, writer, cleaner), timing)
         admission = Admission(satellites=(emulator.address,))
         yield Venue(bucket, admission, Clock(), emulator=emulator)
+
+
+@asynccontextmanager
+async def s3_venue(directory: Path) -> AsyncIterator[Venue]:
+    """A bucket of rclone's S3 server, a process of its own.
+
+    Its known gaps: it ignores `If-None-Match: *`, shows every bucket to every key, and cannot revoke.
+    """
+    served = directory / "served"
+    (served / BUCKET).mkdir(parents=True)
+    async with rclone(served) as endpoint:
+        key = S3Key(S3_KEY, S3_SECRET)
+        bucket = open_bucket(S3Settings(endpoint, BUCKET, key, key), QUICK)
+        yield Venue(bucket, Admission(endpoints=(endpoint,)), None, revokes=False)
+
+
+@asynccontextmanager
+async def rclone(directory: Path) -> AsyncIterator[str]:
+    """An S3 server whose buckets are the directories in `directory`; gives its endpoint."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = "{}:{}".format(*probe.getsockname())
+    command = [
+        str(Path(sys.executable).with_name("rclone")),
+        *("serve", "s3", "--config", "", "--addr", address),
+        *("--auth-key", f"{S3_KEY},{S3_SECRET}", str(directory)),
+    ]
+    async with trio.open_nursery() as nursery:
+        process = await nursery.start(
+            partial(trio.run_process, command, stderr=subprocess.PIPE, check=False, deliver_cancel=_kill)
+        )
+        said = b""
+        while b"Starting s3 server" not in said:
+            said += await process.stderr.receive_some()
+        yield f"http://{address}"
+        nursery.cancel_scope.cancel()
+
+
+async def _kill(process: trio.Process) -> None:
+    process.kill()
 
 
 @asynccontextmanager
