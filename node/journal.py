@@ -1,16 +1,18 @@
 """The journal: what must survive a crash, in SQLite.
 
-Entries are durable when `append` returns (WAL, fsync at every commit). The confirmed slots beside them are
-kept without waiting for the disk: what is lost of their tail is read again from the ledger. Entries that
-hold secrets are encrypted with the journal's key.
+Entries are durable when `append` returns (WAL, fsync at every commit). The confirmed slots beside them spare
+a restart from reading the whole order again. Entries that hold secrets are encrypted with the journal's key.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import update_wrapper
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import nacl.exceptions
 import nacl.secret
@@ -54,8 +56,22 @@ class KeptSlot:
     transaction: str
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[Journal, P], R]) -> Callable[Concatenate[Journal, P], R]:
+    """One thread at a time: SQLite's connection has one transaction."""
+
+    def locked(self: Journal, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return update_wrapper(locked, method)
+
+
 class Journal:
-    """One node's journal. Calls block for a disk write: make them from a thread."""
+    """One node's journal, safe for many threads. Calls block for a disk write: make them from a thread."""
 
     def __init__(self, path: Path, key: bytes) -> None:
         """Open, or create, the journal at `path`; `key` (32 bytes) encrypts what is secret.
@@ -63,6 +79,7 @@ class Journal:
         Raises `OperatorFault` for a file that is no journal, or one that another process writes.
         """
         self._box = nacl.secret.SecretBox(key)
+        self._lock = threading.RLock()
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=2)
             path.chmod(0o600)
@@ -83,16 +100,19 @@ class Journal:
         """Close the file."""
         self._db.close()
 
+    @_alone
     def add_job(self, manifest: Manifest, me: int) -> None:
         """Remember a job; again is no harm."""
         row = (manifest.job, me, manifest.to_bytes())
         self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row)
 
+    @_alone
     def jobs(self) -> list[StoredJob]:
         """All jobs, oldest first."""
         rows = self._db.execute("SELECT me, manifest FROM jobs ORDER BY rowid").fetchall()
         return [StoredJob(Manifest.from_bytes(manifest), me) for me, manifest in rows]
 
+    @_alone
     def append(self, job: bytes, entries: Sequence[AnyEntry]) -> None:
         """Write all of `entries`, or none; durable on return. `OperatorFault` when the disk is full."""
         try:
@@ -110,11 +130,13 @@ class Journal:
                 f"the journal cannot be written: {error}", remedy="free disk space, then restart"
             ) from error
 
+    @_alone
     def entries(self, job: bytes) -> list[AnyEntry]:
         """All entries of the job, in order. OperatorFault where the journal's key is not the right one."""
         rows = self._db.execute("SELECT sealed, data FROM entries WHERE job = ? ORDER BY position", (job,))
         return [self._opened(sealed, data) for sealed, data in rows.fetchall()]
 
+    @_alone
     def destroy_shares(self, job: bytes, but: int) -> None:
         """Overwrite the secrets of held shares of all attempts but one; the entries themselves stay."""
         rows = self._db.execute("SELECT position, data FROM entries WHERE job = ? AND sealed = 1", (job,))
@@ -143,6 +165,7 @@ class Journal:
                 remedy="give the journal key that the journal was made with",
             ) from error
 
+    @_alone
     def keep_slots(self, head: str, slots: Iterable[KeptSlot], authors: Sequence[str]) -> None:
         """Remember confirmed slots of a head; `authors[i]` is the payment key hash of index i + 1."""
         rows = [
@@ -150,10 +173,9 @@ class Journal:
              kept.snapshot, kept.transaction)
             for kept in slots
         ]  # fmt: skip
-        self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.executemany("INSERT OR IGNORE INTO slots VALUES (?, ?, ?, ?, ?, ?)", rows)
-        self._db.execute("PRAGMA synchronous=FULL")
 
+    @_alone
     def slots(self, head: str, authors: Sequence[str]) -> list[KeptSlot]:
         """The contiguous slots of a head from 1 on."""
         rows = self._db.execute(
@@ -166,20 +188,24 @@ class Journal:
             kept.append(KeptSlot(Confirmed(slot, authors.index(author) + 1, data), snapshot, transaction))
         return kept
 
+    @_alone
     def keep_grant(self, job: bytes, member: int, token: bytes) -> None:
         """Remember the read grant to `member`'s bucket, encrypted; a newer one replaces it."""
         row = (job, member, bytes(self._box.encrypt(token)))
         self._db.execute("INSERT OR REPLACE INTO grants VALUES (?, ?, ?)", row)
 
+    @_alone
     def grants(self, job: bytes) -> dict[int, bytes]:
         """The read grants to other members' buckets."""
         rows = self._db.execute("SELECT member, token FROM grants WHERE job = ?", (job,)).fetchall()
         return {member: bytes(self._box.decrypt(token)) for member, token in rows}
 
+    @_alone
     def set_fact(self, name: str, value: bytes) -> None:
         """Remember a small fact under a name."""
         self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
 
+    @_alone
     def fact(self, name: str) -> bytes | None:
         """The fact of this name."""
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()

@@ -6,6 +6,7 @@ Mirrors `Lifecycle.tla`. What happens in between is `keygen` and `round`.
 from __future__ import annotations
 
 from protocol.effects import CloseHead, OpenHead, ProveMembership, Say
+from protocol.encoding.errors import EncodingError
 from protocol.history import Phase
 from protocol.inputs import (
     HeadClosed,
@@ -147,7 +148,11 @@ def mismatches(state: State) -> tuple[int, ...]:
 
 
 def _digest_of(datum: bytes | None) -> bytes | None:
-    return None if datum is None else Record.from_bytes(datum).digest()
+    """The digest of the record in a final datum; None where there is none, or no record in it."""
+    try:
+        return None if datum is None else Record.from_bytes(datum).digest()
+    except EncodingError:
+        return None
 
 
 def _everyone_accepted(state: State) -> bool:

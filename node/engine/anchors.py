@@ -164,7 +164,7 @@ def known_head(journal: Journal, job: bytes) -> str | None:
 def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
     """The records in the final datums; a datum that holds none is left out."""
     decoded = {member: anchor.decode(datum) for member, datum in datums.items()}
-    return {member: found[0] for member, found in decoded.items() if found is not None}
+    return {member: found[1] for member, found in decoded.items() if found is not None}
 
 
 def make_ledger(

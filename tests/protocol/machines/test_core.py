@@ -307,3 +307,14 @@ def test_unreadable_and_foreign_records_are_ignored_by_everyone():
     assert len({state.history.order for state in world.states.values()}) == 1
     last = [event for event in world.events[1] if event.event == "Observe"][-4:]
     assert [event.arguments["valid"] for event in last] == [False] * 4
+
+
+def test_a_final_datum_that_is_no_record_is_a_mismatch():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.CloseHead)
+    world.start()
+    final = {slot.author: slot.data for slot in world.order} | {2: b"junk"}
+    world.give(1, inputs.HeadFinal(final))
+    world.run()
+    assert world.events[1][-1].event == "SettleJob"
+    assert world.events[1][-1].arguments == {"mismatches": (2,)}
