@@ -36,6 +36,7 @@ from protocol.inputs import (
     KeyMade,
     MembershipProved,
     ModelFetched,
+    OpenDeadline,
     Opened,
     PeerUp,
     Persisted,
@@ -46,7 +47,7 @@ from protocol.inputs import (
     Summed,
     Wake,
 )
-from protocol.journal import Accepted, Adopted, AnyEntry, HeldShare, OwnRecord, Released, Woke
+from protocol.journal import Accepted, Adopted, AnyEntry, Burned, HeldShare, OwnRecord, Released, Woke
 from protocol.manifest import Manifest
 from protocol.records import Commit, Join, KeyAbandon, KeyShare, Record, Result, Share, Stop
 from protocol.state import State, Turn
@@ -214,6 +215,8 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, own=replace(own, released={**own.released, number: aggregate}))
         case Adopted(round=number, model=model):
             return replace(state, ended=number, models=(*state.models, model)[-2:])
+        case Burned(round=number):
+            return replace(state, ended=number)
         case OwnRecord(record=record):
             chain = Chain(record.seq, record.digest())
             own = replace(own, chain=chain, pending=(*own.pending, record))
@@ -262,6 +265,7 @@ _HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     CommitChecked: round.on_commit_checked,
     ContributeDeadline: round.on_contribute_deadline,
     AttestDeadline: round.on_attest_deadline,
+    OpenDeadline: round.on_open_deadline,
     Summed: round.on_summed,
     ShareStored: round.on_share_stored,
     ShareChecked: round.on_share_checked,

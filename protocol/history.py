@@ -261,8 +261,6 @@ def _sealed(now: History, number: int) -> tuple[OpenRound, Sealed]:
 def _read_commit(now: History, author: int, body: Commit) -> History:
     current = _open(now, body.round)
     _require(author not in current.commits, "its author has committed already")
-    taken = {blob.root for blob in current.commits.values()}
-    _require(body.blob.root not in taken, "it commits to another member's update")
     return replace(now, round=replace(current, commits={**current.commits, author: body.blob}))
 
 
@@ -284,12 +282,12 @@ def _read_seal(now: History, author: int, body: Seal) -> History:
 
 
 def _read_abandon(now: History, author: int, body: Abandon) -> History:
-    current = _open(now, body.round)
+    current = _current(now, body.round)
     _require(author not in current.votes, "its author has voted already")
     votes = current.votes | {author}
     if len(votes) < now.manifest.thresholds.shares:
         return replace(now, round=replace(current, votes=votes))
-    return _end_round(now, EndedRound(current.number, None, None))
+    return _end_round(now, EndedRound(current.number, None, current.sealed))
 
 
 def _read_share(now: History, author: int, body: Share) -> History:

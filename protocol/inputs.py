@@ -200,7 +200,14 @@ class AttestDeadline:
     round: int
 
 
-Timer = KeyDeadline | ContributeDeadline | AttestDeadline
+@dataclass(frozen=True)
+class OpenDeadline:
+    """The sealed round has taken its time to be opened."""
+
+    round: int
+
+
+Timer = KeyDeadline | ContributeDeadline | AttestDeadline | OpenDeadline
 
 Input = (
     Wake

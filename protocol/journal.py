@@ -55,7 +55,13 @@ class Adopted(Wire, frozen=True, tag="adopted"):
     model: Digest
 
 
-AnyEntry = Woke | Accepted | OwnRecord | HeldShare | Released | Adopted
+class Burned(Wire, frozen=True, tag="burned"):
+    """The round ended without a model."""
+
+    round: RoundNumber
+
+
+AnyEntry = Woke | Accepted | OwnRecord | HeldShare | Released | Adopted | Burned
 
 
 class Entry(Wire, frozen=True):

@@ -25,12 +25,14 @@ class Deadlines(Wire, frozen=True):
     """How long members wait for each other, in seconds of their own clocks.
 
     `key` for one attempt at the joint key; `contribute` from a round's start until members stop waiting
-    for commits; `attest` from then until they seal what is attested or vote to abandon the round.
+    for commits; `attest` from then until they seal what is attested or vote to abandon the round; `open`
+    from a round's seal until they vote to abandon it because its sum cannot be opened.
     """
 
     key: Seconds = 1800
     contribute: Seconds = 1800
     attest: Seconds = 600
+    open: Seconds = 3600
 
 
 class TensorSpec(Wire, frozen=True):

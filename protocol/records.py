@@ -72,7 +72,7 @@ class Seal(Wire, frozen=True, tag="seal"):
 
 
 class Abandon(Wire, frozen=True, tag="abandon"):
-    """A vote to burn the round."""
+    """A vote to burn the round, sealed or not: it has taken too long."""
 
     round: RoundNumber
 

@@ -26,12 +26,13 @@ from protocol.inputs import (
     ContributeDeadline,
     ContributionFailed,
     ModelFetched,
+    OpenDeadline,
     Opened,
     ShareChecked,
     ShareStored,
     Summed,
 )
-from protocol.journal import Adopted, Released
+from protocol.journal import Adopted, Burned, Released
 from protocol.records import Abandon, Attest, Commit, Result, Seal, Share
 from protocol.state import Action, RoundWork, State, Turn
 
@@ -89,12 +90,19 @@ def on_attest_deadline(turn: Turn, given: AttestDeadline) -> None:
         turn.round(overdue=True)
 
 
+def on_open_deadline(turn: Turn, given: OpenDeadline) -> None:
+    """The sealed sum should have been opened by now."""
+    if _is_current(turn.state, given.round):
+        turn.round(stuck=True)
+
+
 def on_summed(turn: Turn, given: Summed) -> None:
     """Aggregate: the sealed sum is at hand."""
     sealed = _sealed(turn.state)
     if _is_current(turn.state, given.round) and sealed is not None and not turn.state.round.summed:
         turn.round(summed=True)
-        turn.emit("Aggregate", round=given.round, aggregate=sealed.aggregate.hex())
+        if given.round not in turn.state.own.released:
+            turn.emit("Aggregate", round=given.round, aggregate=sealed.aggregate.hex())
 
 
 def on_share_stored(turn: Turn, given: ShareStored) -> None:
@@ -186,12 +194,12 @@ def _seal_is_due(state: State) -> bool:
 
 
 def _abandon_is_due(state: State) -> bool:
-    return (
-        _open(state) is not None
-        and state.round.overdue
-        and not state.round.voted
-        and state.history.cut() is None
-    )
+    """Whether the round took too long: nothing to seal, or a sealed sum that does not get opened."""
+    if state.round.voted or (_sealed(state) is None and _open(state) is None):
+        return False
+    if _sealed(state) is not None:
+        return state.round.stuck
+    return state.round.overdue and state.history.cut() is None
 
 
 def _accepted_shares(state: State) -> tuple[int, ...]:
@@ -199,7 +207,7 @@ def _accepted_shares(state: State) -> tuple[int, ...]:
     current = state.history.round
     if current is None:
         return ()
-    mine = {state.me} if state.round.share is not None or state.own.shared == current.number else set()
+    mine = {state.me} if state.own.shared == current.number else set()
     return tuple(sorted((state.round.shares | mine) & current.shares.keys()))
 
 
@@ -216,7 +224,8 @@ def _shares_to_check(state: State) -> tuple[int, ...]:
 def _can_open(state: State) -> bool:
     needed = state.manifest.thresholds.shares
     ready = state.round.summed and not state.round.opening and _has_base(state)
-    return _sealed(state) is not None and ready and len(_accepted_shares(state)) >= needed
+    shared = state.own.shared == state.round.number
+    return _sealed(state) is not None and ready and shared and len(_accepted_shares(state)) >= needed
 
 
 # What is done about it
@@ -249,6 +258,7 @@ def _end_round(turn: Turn) -> None:
     ended = state.history.past[state.ended]
     turn.change(ended=state.ended + 1)
     if ended.model is None:
+        turn.journal(Burned(ended.number))
         turn.emit("BurnRound", round=ended.number)
         return
     turn.journal(Adopted(ended.number, ended.model))
@@ -313,8 +323,10 @@ def _submit_abandon(turn: Turn) -> None:
 def _aggregate(turn: Turn) -> None:
     sealed = _sealed(turn.state)
     if sealed is not None:
+        number = turn.state.round.number
         turn.round(summing=True)
-        turn.do(SumSealed(turn.state.round.number, sealed.contributions))
+        turn.do(SumSealed(number, sealed.contributions))
+        turn.do(SetTimer(OpenDeadline(number), turn.state.manifest.deadlines.open))
 
 
 def _release(turn: Turn) -> None:

@@ -72,6 +72,7 @@ class RoundWork:
     attested: frozenset[int] = frozenset()
     late: bool = False
     overdue: bool = False
+    stuck: bool = False
     sealing: bool = False
     voted: bool = False
     summing: bool = False

@@ -318,3 +318,35 @@ def test_a_final_datum_that_is_no_record_is_a_mismatch():
     world.run()
     assert world.events[1][-1].event == "SettleJob"
     assert world.events[1][-1].arguments == {"mismatches": (2,)}
+
+
+def test_a_sealed_round_that_nobody_can_open_is_burned_by_a_threshold():
+    world = World(manifest(3, rounds=1))
+    withheld = {1}
+    world.mute = lambda member, effect: isinstance(effect, effects.SumSealed) and effect.round in withheld
+    world.start()
+    assert waiting_for(world.states[1]).reason is For.SUM
+    assert world.states[1].history.round.sealed is not None
+    for member in (1, 2, 3):
+        world.elapse(member)
+    world.run()
+    for state in world.states.values():
+        assert [ended.model is None for ended in state.history.past] == [True, False]
+        assert state.history.phase is Phase.FINISHED
+
+
+def test_ended_rounds_are_not_ended_again_after_a_restart():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.Contribute)
+    world.start()
+    for _ in range(2):
+        for member in (1, 2, 3):
+            world.elapse(member)
+        world.run()
+    assert world.names(2).count("BurnRound") == 1
+    before = world.states[2].ended
+    world.crash(2)
+    world.wake(2)
+    world.run()
+    assert world.states[2].ended == before == 1
+    assert world.names(2).count("BurnRound") == 1
