@@ -18,7 +18,7 @@ from libp2p.peer.id import ID
 
 from node.network.backoff import Backoff
 from node.network.host import swarm_of
-from node.network.limits import Timing
+from node.network.limits import MAX_DIALS, Timing
 from node.network.link import MESSAGES
 from node.network.peer import Peer
 from node.network.streams import STREAM_ERRORS, open_stream
@@ -42,6 +42,7 @@ class Dialer:
         self._host = host
         self._timing = timing
         self._run_link = run_link
+        self._dials = trio.CapacityLimiter(MAX_DIALS)
 
     async def maintain(self, peer: Peer) -> None:
         """Keep a link to `peer` until cancelled through `peer.scope`."""
@@ -75,8 +76,9 @@ class Dialer:
         failures = []
         for address in peer.book.candidates():
             try:
-                with trio.fail_after(self._timing.dial):
-                    connection = await swarm_of(self._host).dial_addr(address, peer.peer_id)
+                async with self._dials:
+                    with trio.fail_after(self._timing.dial):
+                        connection = await swarm_of(self._host).dial_addr(address, peer.peer_id)
             except Exception as error:  # what answers at an address may be anything
                 failures.append(f"{address}: {_reason(error)}")
             else:

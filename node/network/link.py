@@ -78,6 +78,7 @@ class Link:
         self.member = member
         self.connection = connection
         self.since = time.time()
+        self._started = trio.current_time()
         self.round_trip: float | None = None
         self.ended: str | None = None
         self._host = host
@@ -87,6 +88,11 @@ class Link:
         self._outbox, self._to_write = trio.open_memory_channel[list[Any]](limits.OUTBOX)
         self._messages = TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST)
         self._bytes = TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the link came up."""
+        return trio.current_time() - self._started
 
     async def say_hello(self, hello: Hello) -> Hello:
         """Exchange hellos; raises MemberFault or one of STREAM_ERRORS."""

@@ -295,10 +295,12 @@ class Mesh:
         if not self._dialer.opens_stream(peer):
             peer.notify()
         elif not connection.is_closed:  # a lost connection must not cut the backoff short
-            if peer.link is not None and peer.link.connection is not connection:
+            link = peer.link
+            if link is not None and link.connection is not connection and link.age > self._timing.patience:
                 # The peer would not connect if it held the old connection for alive: it has restarted, or
-                # another machine has its identity, which the new hello will tell.
-                peer.link.end("replaced by a newer connection")
+                # another machine has its identity, which the new hello will tell. A young link only means
+                # that both dialled.
+                link.end("replaced by a newer connection")
             peer.notify()
 
     def _wanted(self) -> list[ID]:
