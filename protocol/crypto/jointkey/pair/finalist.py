@@ -1,10 +1,10 @@
-"""The tests of one candidate that looks right, in three rounds, with proofs of what could not be replayed.
+"""The tests of one candidate that looks right, in four rounds, with proofs of what will not be replayed.
 
-1. Powers of 128 bases with a proof of one exponent, the one of the base-2 filter. The owner proves that its
-   summands are short and that n is their product with the other's; the answerer commits to p + q of its own
-   under its key and proves that it is short.
-2. Both multiply: masks times p + q − 1 and p + q − 2 for the divisor checks, and β times φ(n) for the key.
-3. Both open their parts of the divisor checks.
+1. Powers of 128 bases, with a proof that all have one exponent, that of the base-2 filter.
+2. Evidence: the owner proves that its summands are short and that n is their product with the other's; the
+   answerer commits to its p + q under its own key and proves that it is short.
+3. Both multiply: masks times p + q − 1 and p + q − 2 for the divisor checks, and β times φ(n) for the key.
+4. Both open their parts of the divisor checks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from protocol.crypto.sigma.equality import SameExponentProver
 class Outcome:
     """How the tests went; `share` is this member's integer share of β·φ(n).
 
-    `decrypted` are the other's answers in the second round, `openings` what it opened in the third, `drawn`
+    `decrypted` are the other's answers in the third round, `openings` what it opened in the fourth, `drawn`
     this member's draws for both.
     """
 
@@ -90,8 +90,7 @@ class Finalist:
         return self.party.others[0]
 
     def _swap(self, body: bytes, size: int | None = None) -> Generator[Round, Received, bytes]:
-        """Send `body`, receive the other's, as long or of up to `size` bytes: its proofs check their
-        length."""
+        """Send `body`, receive the other's, of about as many or of `size` bytes: proofs check their length."""
         low, high = sorted((len(body), size or len(body)))
         received = yield Round(Shape(range(low, high + 1)), body)
         return received.bodies[self._other]

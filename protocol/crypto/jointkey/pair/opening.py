@@ -1,12 +1,11 @@
-"""The announced modulus is what the other member's answer decrypts to, plus p·q of the summands in
-ciphertexts.
+"""The announced n is what the other member's answer decrypts to, plus the owner's own p·q.
 
 The owner holds p₁, q₁ in ciphertexts c_p, c_q, the other member answered with c_v that decrypts to p₁q₂ +
 q₁p₂ + p₂q₂, and n is claimed to be that plus p₁q₁. So (1 + nN)/c_v = c_p^{q₁}·r^N for some r that the owner
 finds with its key. As in `bounded`, every repetition asks one bit: the announcements are an encryption of a
 mask b and c_p^b·ρ^N, the responses b + e·q₁ with its exponent, and ρ·r^e mod N. This is the proof of a
-product of Cramer–Damgård–Nielsen (2001, section 8.1.2) with one-bit challenges, which need no assumption on
-the factors of N. Without it an owner could announce a modulus of its own making.
+product of Cramer–Damgård–Nielsen (2001) with one-bit challenges, which need no assumption on the factors of
+N. Without it an owner could announce a modulus of its own making.
 """
 
 from __future__ import annotations

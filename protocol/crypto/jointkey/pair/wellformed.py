@@ -5,10 +5,11 @@ Jacobi symbol −1; for every random y it knows an N-th root z of y (so gcd(N, �
 and a fourth root of ±y or ±wy (so N has at most two prime factors). A false N passes each y with probability
 at most one half.
 
-A modulus with small factors passes too. The attack on such (CVE-2023-33241, CVE-2023-33242) reads a factor
-that is masked by less than the plaintext space, or through a range proof with a long challenge; here answers
-are masked uniformly modulo N, and challenges are single bits (see `bounded`). `paillier.check_modulus`
-refuses factors below 2^12 besides.
+A modulus with small factors passes too. Where such a modulus betrayed secrets (CVE-2023-33241), they were
+masked by less than the whole plaintext space, or a proof had a long challenge; here masks are uniform
+modulo N, and challenges are single bits (see `bounded`); `paillier.check_modulus` refuses factors below 2^12
+besides. Nor can secrets be had by provoking failures, a bit at a time (CVE-2023-33242): after any failure
+all keys and leaves are new.
 """
 
 from __future__ import annotations
