@@ -70,7 +70,8 @@ async def _measure(wallets: list[Wallet], anchors: int) -> None:
         snapshots = ledgers[0].status().snapshot
         print(f"{total} anchors by {len(wallets)} parties: {total / spent:.0f}/s in {snapshots} snapshots")
         nursery.cancel_scope.cancel()
-    await _replay(nodes[0], wallets[0], members, total)
+    await emulator.aclose()
+    await _replay(HydraNode(f"http://127.0.0.1:{BASE_PORT + 1}"), wallets[0], members, total)
 
 
 async def _replay(node: HydraNode, wallet: Wallet, members: list[bytes], total: int) -> None:

@@ -59,6 +59,25 @@ class StallReason(enum.Enum):
     UNVERIFIED = "the hydra-node's snapshots do not verify"
     HISTORY_GAP = "records are missing that the hydra-node no longer has"
 
+    @property
+    def remedy(self) -> str:
+        """What an operator does about it."""
+        return _REMEDIES[self]
+
+
+_REMEDIES = {
+    StallReason.NODE_UNREACHABLE: "check that the hydra-node runs and that its address is the configured one",
+    StallReason.NODE_OUT_OF_SYNC: "check the hydra-node's L1 node; it goes on once that has caught up",
+    StallReason.MINORITY: "check the network between the hydra-nodes; nothing moves without most of them",
+    StallReason.PARTY_OFFLINE: "have that party's operator start its hydra-node; nothing is lost meanwhile",
+    StallReason.NOT_CONFIRMED: "side-load the last snapshot on every hydra-node; anchors are sent again",
+    StallReason.NOT_ACKNOWLEDGED: "look at the hydra-node's log; the anchor is sent again by itself",
+    StallReason.REFUSED: "see the reason; if the key is used elsewhere too, stop that",
+    StallReason.OUT_OF_FUNDS: "deposit 3 to 5 ADA at this member's address",
+    StallReason.UNVERIFIED: "compare the Hydra keys of the roster with the head's; do not trust this node",
+    StallReason.HISTORY_GAP: "connect to other members that have the records",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class LedgerStatus:
@@ -135,7 +154,7 @@ class Ledger(Protocol):
         """The order from slot `after_slot` + 1 on, without end."""
 
     def events(self) -> AsyncIterator[HeadEvent]:
-        """What happens to the head from now on, without end."""
+        """What happens to the head from this call on, without end."""
 
     def status(self) -> LedgerStatus:
         """Where the head is now."""

@@ -15,7 +15,7 @@ from node.ledger import transaction, utxo_json
 from node.ledger.client.node import Node
 from node.ledger.client.session import Recover, Session, Timing
 from node.ledger.errors import CommandRefused, NodeUnavailable
-from node.ledger.interface import Confirmed, HeadEvent, LedgerState, LedgerStatus
+from node.ledger.interface import Confirmed, HeadEvent, Ledger, LedgerState, LedgerStatus
 from node.ledger.transaction import Transaction, UTxO
 from node.ledger.wallet import Wallet
 from protocol.errors import OwnFault
@@ -115,20 +115,19 @@ class HydraLedger:
                 yield order.records[position - 1]
             await changed.wait()
 
-    async def events(self) -> AsyncIterator[HeadEvent]:
-        """What happens to the head from now on, without end."""
+    def events(self) -> trio.MemoryReceiveChannel[HeadEvent]:
+        """What happens to the head from this call on. Close it after use; who does not read it is dropped."""
         send, receive = trio.open_memory_channel[HeadEvent](MAX_EVENTS)
         self._listeners.add(send)
-        try:
-            async for event in receive:
-                yield event
-        finally:
-            self._listeners.discard(send)
-            receive.close()
+        return receive
 
     def _tell(self, event: HeadEvent) -> None:
-        for listener in self._listeners:
-            listener.send_nowait(event)
+        for listener in list(self._listeners):
+            try:
+                listener.send_nowait(event)
+            except (trio.WouldBlock, trio.BrokenResourceError):
+                self._listeners.discard(listener)
+                listener.close()
 
     # state
 
@@ -275,3 +274,8 @@ class HydraLedger:
                 yield
         except trio.TooSlowError:
             raise CommandRefused(f"{what}: no effect within {COMMAND_TIMEOUT:.0f} s") from None
+
+
+def as_ledger(ledger: HydraLedger) -> Ledger:
+    """The same object by its interface: the type checker holds the two together here."""
+    return ledger

@@ -42,11 +42,14 @@ class Channel(Protocol):
 class Node(Protocol):
     """A hydra-node, or what stands for one in a simulation."""
 
-    def connect(self, *, history: bool) -> AbstractAsyncContextManager[Channel]:
-        """Open a WebSocket, with the node's whole history first or with none."""
+    def connect(self, *, history: bool, utxo: bool = True) -> AbstractAsyncContextManager[Channel]:
+        """Open a WebSocket, with the node's whole history first or with none, and snapshots' UTxO or not."""
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One HTTP request with a JSON body: (status, JSON answer). Raises NodeUnavailable."""
+
+    async def aclose(self) -> None:
+        """Let go of what is held open between requests."""
 
 
 class HydraNode:
@@ -67,9 +70,9 @@ class HydraNode:
         return f"HydraNode({self._base})"
 
     @asynccontextmanager
-    async def connect(self, *, history: bool) -> AsyncIterator[Channel]:
-        """Open a WebSocket. History comes without UTxO sets: what it needs is in the transactions."""
-        query = "?history=yes&snapshot-utxo=no" if history else "?history=no"
+    async def connect(self, *, history: bool, utxo: bool = True) -> AsyncIterator[Channel]:
+        """Open a WebSocket; see `Node.connect`. NodeUnavailable if that fails or the connection is lost."""
+        query = f"?history={'yes' if history else 'no'}" + ("" if utxo else "&snapshot-utxo=no")
         try:
             async with open_websocket_url(
                 self._websocket + query,
@@ -82,6 +85,10 @@ class HydraNode:
                 yield _WebSocket(connection)
         except (OSError, HandshakeError, ConnectionRejected, ConnectionClosed, DisconnectionTimeout) as error:
             raise NodeUnavailable(f"{self._base}: {type(error).__name__}: {error}") from None
+
+    async def aclose(self) -> None:
+        """Close the connections kept alive for HTTP."""
+        await self._http.aclose()
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One HTTP request; answers over the message limit are refused while they arrive."""

@@ -8,7 +8,6 @@ history, or, where that is gone, from the other members through `recover`.
 from __future__ import annotations
 
 import json
-import math
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,9 +77,10 @@ class Session:
         self.on_event: Callable[[HeadEvent], None] = lambda event: None
         self._recover = recover
         self._head_parties: tuple[bytes, ...] = ()
+        self._outputs_signed = False  # by releases before 2.2, whose signatures need the UTxO set
         self._channel: Channel | None = None
         self._connected = trio.CancelScope()
-        self._lost_since = -math.inf
+        self._lost_since = 0.0
         self._behind_at: int | None = None
         self._work = trio.Event()
         self._refusals = 0
@@ -93,14 +93,18 @@ class Session:
 
     async def run(self) -> None:
         """Keep a connection and watch the deadlines until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._watch)
-            await self._keep_connected()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._watch)
+                await self._keep_connected()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self.node.aclose()
 
     async def _keep_connected(self) -> None:
         failures = 0
+        self._lost_since = trio.current_time()
         while True:
-            self._lost_since = trio.current_time()
             try:
                 with trio.CancelScope() as self._connected:
                     async with self.node.connect(history=False) as channel:
@@ -110,7 +114,9 @@ class Session:
             except* HistoryGap as group:
                 self._report_loss(group)
                 self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(_first(group))))
-            failures = 0 if self.synced else failures + 1
+            if self._channel is not None:
+                self._lost_since, failures = trio.current_time(), 0
+            failures += 1
             self.synced, self._channel = False, None
             self.notify()
             await trio.sleep(self._backoff(failures))
@@ -261,9 +267,11 @@ class Session:
         if status == 404 or (isinstance(item, dict) and "snapshot" not in item):
             return None
         try:
-            return msg.snapshot_from_json(item["snapshot"], item["signatures"])
+            snapshot = msg.snapshot_from_json(item["snapshot"], item["signatures"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MalformedMessage(f"GET /snapshot: {error}") from None
+        self._outputs_signed = snapshot.signable.accumulator is None
+        return snapshot
 
     async def _read_chain(self) -> None:
         status, utxo = await self.node.request("GET", "/snapshot/utxo")
@@ -280,7 +288,7 @@ class Session:
         """Fetch the snapshots up to number `to` from the node's history."""
         _log.info("LedgerCatchingUp", after=self.order.last, to=to)
         try:
-            async with self.node.connect(history=True) as channel:
+            async with self.node.connect(history=True, utxo=self._outputs_signed) as channel:
                 while self.order.last < to:
                     with trio.fail_after(self.timing.silence):
                         text = await channel.receive()
@@ -324,7 +332,7 @@ class Session:
 
     async def _look_for_the_end(self) -> None:
         """The node is idle though this head was open: its end is in the history."""
-        async with self.node.connect(history=True) as channel:
+        async with self.node.connect(history=True, utxo=True) as channel:
             while self.life.state is LedgerState.IDLE:
                 with trio.move_on_after(self.timing.silence) as limit:
                     _, message = msg.parse(await channel.receive())
@@ -399,7 +407,8 @@ class Session:
 
     async def _check_flight(self, now: float) -> None:
         flight = self.submission.flight
-        if flight is None or now - flight.sent < self.timing.confirm:
+        late = flight is not None and now - flight.sent >= self.timing.confirm
+        if flight is None or not late or self.life.state is not LedgerState.OPEN:
             return
         _, last_seen = await self.node.request("GET", "/snapshot/last-seen")
         reason = stalls.diagnose(flight, self.life, last_seen, self.parties)
@@ -431,6 +440,8 @@ class Session:
         for event in events:
             _log.info(type(event).__name__, head=self.life.head_id)
             self.on_event(event)
+        if self.life.state is not LedgerState.OPEN:
+            self.stall = None  # only an open head can stall
         self.notify()
 
     def _stalled(self, stall: Stalled) -> None:

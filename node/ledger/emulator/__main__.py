@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import trio
@@ -11,12 +12,13 @@ import trio
 from node.ledger import transaction
 from node.ledger.emulator.server import fresh_genesis, serve
 from node.ledger.emulator.state import Genesis
+from node.ledger.emulator.store import Store
 from protocol.errors import StarlingError
 
 FUNDS = 100_000_000  # lovelace per party on the simulated L1
 
 
-def _arguments() -> argparse.Namespace:
+def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="hydra-emulator", description=__doc__)
     parser.add_argument("folder", type=Path, help="where the head is kept; made at first")
     parser.add_argument("--port", type=int, default=4001, help="API port of the first party; the rest follow")
@@ -30,7 +32,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--contestation-period", type=float, default=60, metavar="SECONDS")
     parser.add_argument("--deposit-period", type=float, default=3600, metavar="SECONDS")
-    return parser.parse_args()
+    return parser.parse_args(command_line)
 
 
 def _genesis(arguments: argparse.Namespace) -> Genesis | None:
@@ -47,9 +49,9 @@ def _genesis(arguments: argparse.Namespace) -> Genesis | None:
     )
 
 
-def main() -> int:
-    """Parse the command line and serve until interrupted."""
-    arguments = _arguments()
+def main(command_line: Sequence[str] | None = None) -> int:
+    """Serve until interrupted; the exit code. `command_line` defaults to the process's arguments."""
+    arguments = _parse(command_line)
     try:
         genesis = _genesis(arguments)
         parties = len(genesis.participants) if genesis else _known_parties(arguments.folder)
@@ -64,8 +66,6 @@ def main() -> int:
 
 
 def _known_parties(folder: Path) -> int:
-    from node.ledger.emulator.store import Store
-
     store = Store(folder)
     try:
         return len(store.genesis(None).hydra_seeds)

@@ -85,13 +85,14 @@ async def serve(stream: trio.abc.HalfCloseableStream, handler: Handler) -> None:
         return
 
 
-async def _receive(
-    connection: h11.Connection, stream: trio.abc.ReceiveStream
-) -> tuple[h11.Request | None, bytes]:
+async def _receive(connection: h11.Connection, stream: trio.abc.Stream) -> tuple[h11.Request | None, bytes]:
     request, body = None, bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
+            if connection.they_are_waiting_for_100_continue:
+                go_on = connection.send(h11.InformationalResponse(status_code=100, headers=[]))
+                await stream.send_all(go_on or b"")
             connection.receive_data(bytes(await stream.receive_some(65_536)))
         elif isinstance(event, h11.Request):
             request = event

@@ -20,6 +20,10 @@ class Emulator:
     def __init__(self, url: str) -> None:
         self._node = HydraNode(url)
 
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+        await self._node.aclose()
+
     async def ready(self) -> None:
         """Wait until the emulator answers; NodeUnavailable if it does not in time."""
         with trio.move_on_after(START_TIMEOUT):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,8 @@ class Cohort:
     wallets: list[Wallet]
     ports: list[int] = field(default_factory=lambda: [0, 0, 0])
     control: int = 0
+    owner: dict[HydraLedger, Wallet] = field(default_factory=dict)
+    timing: Timing = QUICK
     running: trio.CancelScope = field(default_factory=trio.CancelScope)
 
     async def start(self):
@@ -77,7 +80,7 @@ class Cohort:
     def stop(self):
         self.running.cancel()
 
-    @property
+    @functools.cached_property
     def emulator(self):
         return Emulator(f"http://127.0.0.1:{self.control}")
 
@@ -85,9 +88,11 @@ class Cohort:
         return f"http://127.0.0.1:{self.ports[member - 1]}"
 
     def ledger(self, member, **options: object):
-        options = {"timing": QUICK, **options}
+        options = {"timing": self.timing, **options}
         members = [w.key_hash for w in self.wallets]
-        return HydraLedger(HydraNode(self.url(member)), self.wallets[member - 1], members, **options)
+        ledger = HydraLedger(HydraNode(self.url(member)), self.wallets[member - 1], members, **options)
+        self.owner[ledger] = self.wallets[member - 1]
+        return ledger
 
     async def follow(self, member, **options: object):
         """A running client of `member`; cancel its scope to crash it."""
@@ -104,15 +109,16 @@ class Cohort:
     async def fund(self, *ledgers: HydraLedger):
         """Open the head and deposit each member's funds."""
         await ledgers[0].open_head()
-        for ledger, wallet in zip(ledgers, self.wallets, strict=False):
-            await ledger.deposit(await self.emulator.chain_utxo(wallet.address))
+        for ledger in ledgers:
+            await ledger.deposit(await self.emulator.chain_utxo(self.owner[ledger].address))
 
 
 @pytest.fixture
 async def cohort(nursery, tmp_path, wallets, genesis):
     cohort = Cohort(nursery, tmp_path / "head", genesis, wallets)
     await cohort.start()
-    return cohort
+    yield cohort
+    await cohort.emulator.aclose()
 
 
 @pytest.fixture
@@ -140,7 +146,7 @@ def event_of():
 async def _event_of(ledger, kind):
     """The next event of a kind."""
     with trio.fail_after(30):
-        async with contextlib.aclosing(ledger.events()) as events:
+        with ledger.events() as events:
             async for event in events:
                 if isinstance(event, kind):
                     return event

@@ -40,7 +40,7 @@ class BadWeather:
         self.broken = 0
 
     @asynccontextmanager
-    async def connect(self, *, history):
+    async def connect(self, *, history, utxo=True):
         if self._random.random() < 0.2:
             raise NodeUnavailable("refused")
         limit = trio.current_time() + self._random.expovariate(1 / self._mean)
@@ -58,6 +58,9 @@ class BadWeather:
             raise NodeUnavailable("no answer")
         content = b"" if body is None else json.dumps(body).encode()
         return await self._routes(method, path, {}, content)
+
+    async def aclose(self):
+        await trio.lowlevel.checkpoint()
 
     def noise(self):
         return self._random.random()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 import trio
 import trio.testing
@@ -263,7 +261,7 @@ async def test_the_end_of_a_head_is_learnt_late(cohort, take):
     events = []
 
     async def collect():
-        async with contextlib.aclosing(late.events()) as stream:
+        with late.events() as stream:
             async for event in stream:
                 events.append(event)
                 if isinstance(event, HeadFinalised):
