@@ -90,7 +90,7 @@ class Finalist:
         return self.party.others[0]
 
     def _swap(self, body: bytes, size: int | None = None) -> Generator[Round, Received, bytes]:
-        """Send `body`, receive the other's, of about as many or of `size` bytes: proofs check their length."""
+        """Send `body`, receive the other's of `size` bytes or as many: proofs check their own length."""
         low, high = sorted((len(body), size or len(body)))
         received = yield Round(Shape(range(low, high + 1)), body)
         return received.bodies[self._other]
