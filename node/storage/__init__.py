@@ -19,6 +19,7 @@ from node.storage.errors import (
     WrongScope,
     WrongSource,
 )
+from node.storage.fallback import Fetch, NowhereAvailable, fetch_from_any
 from node.storage.keys import ObjectKey, scope_of
 from node.storage.limits import Timing
 from node.storage.opening import (
@@ -31,7 +32,8 @@ from node.storage.opening import (
     open_bucket,
     open_grant,
 )
-from node.storage.reader import GrantedBucket, Reader
+from node.storage.reader import GrantedBucket, Reader, Transfer
+from node.storage.retention import Collected, collect
 from node.storage.store import Stat
 from node.storage.uplink.store import derive_grants
 
@@ -43,10 +45,13 @@ __all__ = [
     "BucketCorrupt",
     "BucketFull",
     "CannotRevoke",
+    "Collected",
     "DestinationFault",
     "DirectorySettings",
+    "Fetch",
     "GrantRefused",
     "GrantedBucket",
+    "NowhereAvailable",
     "ObjectAbsent",
     "ObjectCorrupt",
     "ObjectKey",
@@ -57,10 +62,13 @@ __all__ = [
     "Stat",
     "StorageUnavailable",
     "Timing",
+    "Transfer",
     "UplinkSettings",
     "WrongScope",
     "WrongSource",
+    "collect",
     "derive_grants",
+    "fetch_from_any",
     "open_bucket",
     "open_grant",
     "scope_of",

@@ -112,6 +112,8 @@ async def run_call(
                 failure = error
         ended.set()
     if finished:
+        if progress is not None:
+            progress(call.moved)
         return finished[0]
     if call.interrupted and (failure is None or isinstance(failure, Interrupted | StorageUnavailable)):
         raise StorageUnavailable(f"nothing moved for {stall:g} s") from failure

@@ -69,7 +69,7 @@ class Node:
         path = self.piece(request.message(1).raw(5))
         if not path.exists():
             raise RpcError(Status.NOT_FOUND, "no such piece")
-        at = request.message(3).integer(1)
+        start = at = request.message(3).integer(1)
         end = at + request.message(3).integer(2)
         allowed = at + request.message(2).integer(2)
         with path.open("rb") as file:
@@ -79,7 +79,7 @@ class Node:
                     data = await stream.receive()
                     if data is None:
                         return
-                    allowed = max(allowed, Message(data).message(2).integer(2))
+                    allowed = start + Message(data).message(2).integer(2)
                 chunk = file.read(min(_CHUNK, allowed - at, end - at))
                 if not chunk:
                     raise RpcError(Status.INVALID_ARGUMENT, "beyond the piece's end")
