@@ -84,6 +84,12 @@ Durability ==
        /\ m \in h.current.shares => Share(m, h.round, h.sealed[h.round]) \in journal[m]
   /\ \A g \in given : released[g.member][g.round] = g.aggregate
 
+\* Whatever crashes do to it, an honest member makes one Commit and one Share in
+\* a round.
+NoEquivocation ==
+  \A m \in Honest : \A x, y \in journal[m] :
+    x.kind = y.kind /\ x.kind \in {"Commit", "Share"} /\ x.round = y.round => x = y
+
 \* Whoever an honest member refuses is Byzantine; and so is whoever has a wrong
 \* model or another member's root in the order.
 Accountability ==

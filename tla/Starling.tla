@@ -36,4 +36,7 @@ Next ==
   \/ \E b \in Byzantine : Misbehaves(b)
 
 Spec == Init /\ [][Next]_vars
+
+\* Nothing leaves a machine before there is a key to encrypt it with.
+KeyBeforeUse == \A m \in Honest : uploads[m] > 0 => keyed[m] # None
 =============================================================================

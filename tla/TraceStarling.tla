@@ -158,6 +158,4 @@ TraceSpec == TraceInit /\ [][TraceNext]_<<vars, next, tid>>
 \* Prints how far each run was matched; who runs TLC takes the greatest.
 Mark == PrintT(<<"matched", tid, next - 1>>)
 
-\* Every step of a run without Byzantine members is a step of Starling.
-RefinesStarling == Init /\ [][Next]_vars
 =============================================================================

@@ -1,7 +1,7 @@
 """The models of the specification and its mutants, read from `tla/models/*.toml`."""
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -37,8 +37,7 @@ class Model:
     module: str
     spec: str
     members: int
-    byzantine: tuple[int, ...]
-    constants: Mapping[str, int]
+    constants: Mapping[str, int | str]
     overrides: Mapping[str, str]
     invariants: tuple[str, ...]
     properties: tuple[str, ...]
@@ -59,9 +58,7 @@ class Model:
         lines = [
             f"SPECIFICATION {self.spec}",
             "CONSTANTS",
-            *(f"{name} = {name}" for name in [*names, "None"]),
-            f"Members = {{{', '.join(names)}}}",
-            f"Byzantine = {{{', '.join(names[index - 1] for index in self.byzantine)}}}",
+            *(f"{name} = {name}" for name in names),
             *(f"{name} = {value}" for name, value in self.constants.items()),
             *(f"{name} <- {other}" for name, other in self.overrides.items()),
         ]
@@ -74,26 +71,25 @@ class Model:
 
 @dataclass(frozen=True)
 class Mutant:
-    """One textual change of the specification, and the property that must notice it."""
+    """A change of the specification's text, and the property that must notice it."""
 
     name: str
     about: str
-    file: str
-    old: str
-    new: str
+    edits: tuple[tuple[str, str, str], ...]  # file, old, new
     model: str
     breaks: str
     constants: Mapping[str, int]
     fast: bool
 
     def apply(self, sources: Mapping[str, str]) -> dict[str, str]:
-        """The changed file; ValueError unless `old` occurs in it exactly once."""
-        text = sources[self.file]
-        if text.count(self.old) != 1:
-            raise ValueError(
-                f"mutant {self.name}: its text occurs {text.count(self.old)} times in {self.file}"
-            )
-        return {self.file: text.replace(self.old, self.new)}
+        """The changed files; ValueError unless each old text occurs exactly once."""
+        changed: dict[str, str] = {}
+        for file, old, new in self.edits:
+            text = changed.get(file, sources[file])
+            if text.count(old) != 1:
+                raise ValueError(f"mutant {self.name}: {old!r} occurs {text.count(old)} times in {file}")
+            changed[file] = text.replace(old, new)
+        return changed
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -114,9 +110,22 @@ def models() -> Mapping[str, Model]:
     return {entry["name"]: _model(entry, listed) for entry in listed["model"]}
 
 
+def _constants(entry: Mapping[str, Any]) -> dict[str, int | str]:
+    def named(indices: Iterable[int]) -> str:
+        return f"{{{', '.join(f'm{index}' for index in indices)}}}"
+
+    return {
+        "None": "None",
+        "Members": named(range(1, entry["members"] + 1)),
+        "Byzantine": named(entry.get("byzantine", ())),
+        **{name: entry.get(name, value) for name, value in CONSTANTS.items()},
+    }
+
+
 def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
     module = listed["module"][entry["module"]]
-    views = listed["views"] if entry.get("views", module.get("views", True)) else {}
+    plain = module.get("plain", False)
+    views = {} if plain else listed["views"]
     overrides = {**views, **module.get("override", {}), **entry.get("override", {})}
     violates = entry.get("violates")
     spec = entry.get("spec", module.get("spec", "Spec"))
@@ -130,13 +139,12 @@ def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
         module=entry["module"],
         spec=spec,
         members=entry["members"],
-        byzantine=tuple(entry.get("byzantine", ())),
-        constants={name: entry.get(name, value) for name, value in CONSTANTS.items()},
+        constants=entry["values"] if plain else _constants(entry),
         overrides={name: other for name, other in overrides.items() if other},
         invariants=tuple(invariants),
         properties=tuple(properties),
         # Symmetry is unsound for liveness, and useless in random behaviours.
-        symmetric=spec != "FairSpec" and simulate is None and module.get("symmetric", True),
+        symmetric=spec != "FairSpec" and simulate is None and not plain,
         violates=violates,
         states=entry.get("states"),
         depth=entry.get("depth"),
@@ -152,9 +160,7 @@ def mutants() -> Mapping[str, Mutant]:
         entry["name"]: Mutant(
             name=entry["name"],
             about=entry["about"],
-            file=entry["file"],
-            old=entry["old"],
-            new=entry["new"],
+            edits=tuple((edit["file"], edit["old"], edit["new"]) for edit in entry["edits"]),
             model=entry["model"],
             breaks=entry["breaks"],
             constants=entry.get("constants", {}),

@@ -62,11 +62,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run may use."""
+    """What a run may use.
+
+    One worker makes the reported depth exact. `short` compiles less: it halves runs of some seconds.
+    """
 
     seconds: float = 600.0
     heap_mb: int = 3072
-    workers: int = 2
+    workers: int = 1
+    short: bool = False
 
 
 @cache
@@ -126,7 +130,7 @@ def run_tlc(
         (folder / "model.cfg").write_text(config, encoding="utf-8")
         command = [
             str(java()),
-            "-XX:+UseParallelGC",
+            *(("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1") if limits.short else ("-XX:+UseParallelGC",)),
             "-Xss64m",  # long traces are deeply nested expressions
             f"-Xmx{limits.heap_mb}m",
             f"-Djava.io.tmpdir={folder}",

@@ -18,8 +18,8 @@ from node.audit.trace_merge import Behaviour, Event, Key, Record, Root, merge
 BATCH_EVENTS = 20_000
 """Events in one run of TLC: parsing the generated module dominates beyond."""
 
-REFINE_MEMBERS = 4
-"""Up to this many members each step is also held against the whole `Next`: beyond, too many choices."""
+SHORT_EVENTS = 3_000
+"""Events up to which it is faster to start quickly than to run fast."""
 
 UNBOUNDED = 1_000_000
 """For the bounds that only model checking needs."""
@@ -102,7 +102,7 @@ def _check_batch(roster: Roster, batch: Sequence[Behaviour], limits: Limits | No
         "TraceStarling",
         trace_config(roster),
         sources={"TraceData.tla": trace_data(batch)},
-        limits=limits or Limits(seconds=3600.0, workers=1),
+        limits=limits or Limits(seconds=3600.0, short=sum(len(one.events) for one in batch) < SHORT_EVENTS),
     )
     if outcome.verdict is Verdict.ASSUMPTION:
         raise Misfit(f"the roster's thresholds are unsafe: {outcome.violated}")
@@ -196,7 +196,7 @@ def _tla_record(fields: Mapping[str, Any]) -> str:
     return f"[{', '.join(pairs)}]"
 
 
-def _tla(value: Any) -> str:
+def _tla(value: object) -> str:
     match value:
         case bool():
             return "TRUE" if value else "FALSE"

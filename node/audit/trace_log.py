@@ -79,7 +79,6 @@ BODIES: Mapping[str, tuple[str, ...]] = {
 """Every kind of record and what an Observe of it tells of its body."""
 
 NUMBERS = frozenset({"attempt", "accused", "round", "other", "author"})
-DIGESTS = frozenset({"key", "root", "aggregate", "model", "digest"})
 
 
 @dataclass(frozen=True)
@@ -208,15 +207,14 @@ def _roster(entry: Mapping[str, Any]) -> Roster:
     return roster
 
 
-def _argument(entry: Mapping[str, Any], name: str) -> Any:
+def _argument(entry: Mapping[str, Any], name: str) -> bool | int | str | tuple[int, ...]:
     if name in NUMBERS:
         return _natural(entry, name)
     if name == "verified":
         return _members(entry, name)
     value = entry.get(name)
-    wanted: type = bool if name == "valid" else str
-    if not isinstance(value, wanted):
-        raise ValueError(f"{name} must be of type {wanted.__name__}, is {value!r}")
+    if not isinstance(value, bool if name == "valid" else str):
+        raise ValueError(f"{name} must be {'true or false' if name == 'valid' else 'a string'}, is {value!r}")
     return value
 
 
@@ -225,7 +223,7 @@ def _line(file: str, number: int, entry: Mapping[str, Any]) -> Line:
     try:
         arguments = {name: _argument(entry, name) for name in ARGUMENTS[event]}
         if event == "Observe":
-            arguments |= _body(entry, arguments["kind"], arguments["valid"])
+            arguments |= _body(entry)
         return Line(
             file=file,
             number=number,
@@ -240,7 +238,8 @@ def _line(file: str, number: int, entry: Mapping[str, Any]) -> Line:
         raise Misfit(f"{file}:{number}: {event}: {wrong}") from wrong
 
 
-def _body(entry: Mapping[str, Any], kind: str, valid: bool) -> dict[str, Any]:
+def _body(entry: Mapping[str, Any]) -> dict[str, Any]:
+    kind, valid = entry["kind"], entry["valid"]
     if kind in BODIES:
         return {name: _argument(entry, name) for name in BODIES[kind] if valid or name in entry}
     if valid:

@@ -160,16 +160,16 @@ class _Names:
         self._numbers = {name: self._most_named(lines, name) for name in ("aggregate", "model")}
         for line in lines:
             author = line.arguments.get("author", line.member)
-            if "root" in line.arguments:
+            if {"root", "round"} <= line.arguments.keys():
                 self._make_root(author, line.arguments["round"], line.arguments["root"])
-            if "key" in line.arguments and "attempt" in line.arguments:
+            if {"key", "attempt"} <= line.arguments.keys():
                 self._make_key(line.arguments["attempt"], line.arguments["key"])
 
     @staticmethod
     def _most_named(lines: Sequence[Line], name: str) -> dict[tuple[int, str], int]:
         by: dict[int, dict[str, set[int]]] = {}
         for line in lines:
-            if name in line.arguments:
+            if {name, "round"} <= line.arguments.keys():
                 digests = by.setdefault(line.arguments["round"], {})
                 namers = digests.setdefault(line.arguments[name], set())
                 if line.event != "Observe":
@@ -192,10 +192,7 @@ class _Names:
             self._attempts[digest] = attempt
 
     def arguments(self, line: Line) -> dict[str, Any]:
-        named = dict(line.arguments)
-        for name in named:
-            named[name] = self._named(name, line.arguments)
-        return named
+        return {name: self._named(name, line.arguments) for name in line.arguments}
 
     def record(self, line: Line) -> Record:
         kind, author = line.arguments["kind"], line.arguments["author"]
@@ -204,16 +201,16 @@ class _Names:
             return Record(NOTHING, author, {})
         return Record(kind, author, {name: self._named(name, line.arguments) for name in BODIES[kind]})
 
-    def _named(self, name: str, arguments: Mapping[str, Any]) -> Any:
+    def _named(self, name: str, arguments: Mapping[str, Any]) -> object:
         value = arguments[name]
         match name:
             case "root":
-                return self._roots[value]
+                return self._roots.get(value, Root(0, 0, 0))
             case "key":
                 attempt = arguments.get("attempt", self._attempts.get(value, 0))
                 return self._keys.get((attempt, value), Key(0, 0))
             case "aggregate" | "model":
-                return self._numbers[name][arguments["round"], value]
+                return self._numbers[name].get((arguments.get("round", 0), value), -1)
             case "verified":
                 return frozenset(value)
             case _:

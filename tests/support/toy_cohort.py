@@ -304,7 +304,7 @@ class ToyCohort:
     burned: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        self.random = random.Random(self.seed)
+        self.random = random.Random(self.seed)  # noqa: S311 - a schedule, no secret
         self.order: list[dict[str, Any]] = []
         self.flight: list[dict[str, Any]] = []
         self.proposed = False

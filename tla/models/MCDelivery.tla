@@ -1,0 +1,6 @@
+----------------------------- MODULE MCDelivery -----------------------------
+EXTENDS Delivery, TLC
+Spec      == DeliverySpec
+FairSpec  == DeliverySpec /\ DeliveryFair
+NeverBoth == ~(\A s \in Senders : known[s] = Length)
+=============================================================================
