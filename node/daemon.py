@@ -171,14 +171,14 @@ class Daemon:
         if self.config.policy.accept == "known-peers":
             await self._accept(job)
 
-    async def _accept(self, job: JobNode) -> None:
+    async def _accept(self, job: JobNode, *, proposing: bool = False) -> None:
         try:
             await job.prepare()
         except StarlingError as error:
             log.error("JobNotPossible", job=job.job.hex(), reason=str(error))
             job.give(JobDeclined(str(error)[:200]))
             raise
-        job.give(JobAccepted())
+        job.give(JobAccepted(proposing))
 
     # What operators ask for; see `node.control`
 
@@ -257,7 +257,7 @@ class Daemon:
         await trio.to_thread.run_sync(self._journal.add_job, manifest, me)
         job = self._begin(manifest, me)
         log.info("JobProposed", job=manifest.job.hex(), name=manifest.name, proposer=me)
-        await self._accept(job)
+        await self._accept(job, proposing=True)
         return job_summary(job)
 
     def _cards_named(self, names: object) -> list[Card]:

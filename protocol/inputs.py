@@ -52,7 +52,9 @@ class PeerUp:
 
 @dataclass(frozen=True)
 class JobAccepted:
-    """The operator, or its policy, accepts the job."""
+    """The operator, or its policy, accepts the job; or it is this operator's own proposal."""
+
+    proposing: bool = False
 
 
 @dataclass(frozen=True)

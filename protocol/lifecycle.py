@@ -26,12 +26,12 @@ from protocol.state import Action, Head, State, Turn
 
 
 def on_accepted(turn: Turn, given: JobAccepted) -> None:
-    """AcceptJob: the operator agrees; everyone is told."""
+    """ProposeJob or AcceptJob: the operator agrees; everyone is told."""
     if turn.state.life.accepted or turn.state.life.declined:
         return
     turn.journal(Accepted())
     turn.life(accepted=True, accepts=turn.state.life.accepts | {turn.state.me})
-    turn.emit("AcceptJob")
+    turn.emit("ProposeJob" if given.proposing else "AcceptJob")
     turn.do(Say(turn.state.others, Accept(turn.state.history.job)))
 
 

