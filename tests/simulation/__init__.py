@@ -1,0 +1,1 @@
+"""A whole cohort in one process, in simulated time, from one seed."""
