@@ -24,13 +24,10 @@ def listen(path: Path) -> trio.SocketListener:
     Raises `OperatorFault` for a path that is too long, a directory that others may enter, or one at which
     a node listens already.
     """
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
-        raise OperatorFault(
-            f"the control socket's path {path} is longer than {MAX_SOCKET_PATH} bytes",
-            remedy="set control.socket to a shorter one, such as /run/starling/control.sock",
-        )
+    check_path(path)
     try:
-        _check_directory(path.parent)
+        if not path.parent.exists():
+            private_directory(path.parent)
         _remove_stale(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         listener.bind(str(path))
@@ -44,14 +41,20 @@ def listen(path: Path) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(listener))
 
 
-def _check_directory(directory: Path) -> None:
-    if not directory.exists():
-        private_directory(directory)
-    found = directory.stat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+def check_path(path: Path) -> None:
+    """Raise `OperatorFault` unless a control socket may lie at `path`."""
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH:
         raise OperatorFault(
-            f"others may enter {directory}, where the control socket would lie",
-            remedy=f"chmod 700 {directory}, or set control.socket to a directory of the node's own",
+            f"the control socket's path {path} is longer than {MAX_SOCKET_PATH} bytes",
+            remedy="set control.socket to a shorter one, such as /run/starling/control.sock",
+        )
+    if not path.parent.exists():
+        return
+    directory = path.parent.stat()
+    if directory.st_uid != os.geteuid() or directory.st_mode & 0o077:
+        raise OperatorFault(
+            f"others may enter {path.parent}, where the control socket would lie",
+            remedy=f"chmod 700 {path.parent}, or set control.socket to a directory of the node's own",
         )
 
 

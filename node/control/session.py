@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import traceback
+from pathlib import Path
 
 import structlog
 import trio
@@ -92,7 +94,9 @@ class Session:
             slow = RequestRefused(LIMIT, f"no answer within {limits.ANSWER_SECONDS:.0f} seconds")
             answer = error_line(given, error_object(slow))
         except Exception as bug:  # a bug in one answer must not end the node: it is logged and told
-            log.exception("ControlRequestFailed", method=request.method[:80], error=type(bug).__name__)
+            log.error(
+                "ControlRequestFailed", method=request.method[:80], error=type(bug).__name__, at=_places(bug)
+            )
             answer = error_line(given, internal_error())
         if request.id is not UNSET:
             await self._writer.send(answer)
@@ -130,6 +134,12 @@ class Session:
                 await self._writer.send(line)
         del self._subscriptions[number]
         await self._writer.send(notification_line(ENDED, {"subscription": number}))
+
+
+def _places(bug: BaseException) -> list[str]:
+    """Where it happened, without the values of variables, which may be secret."""
+    frames = traceback.extract_tb(bug.__traceback__)
+    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class Pace:

@@ -1,0 +1,28 @@
+"""`starling bench`: how fast this machine is at what costs most."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from node.cli.invocation import Invocation
+from node.cli.parser import Commands, Run
+
+BENCHES = {
+    "crypto": ("node.crypto.bench", "encryption, proofs, decryption and key generation"),
+    "ledger": ("node.ledger.bench", "anchors through an emulated head"),
+}
+
+
+def register(commands: Commands) -> None:
+    group = commands.group("bench", "how fast this machine is")
+    for name, (module, summary) in BENCHES.items():
+        group.delegate(name, _runner(module), summary)
+
+
+def _runner(module: str) -> Run:
+    def run(call: Invocation) -> int:
+        """In a process of its own: a benchmark shares nothing with this one."""
+        return subprocess.run([sys.executable, "-m", module, *call.rest]).returncode
+
+    return run

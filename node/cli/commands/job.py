@@ -1,0 +1,186 @@
+"""`starling job` and `starling rounds`: propose, look at, decide about and take the results of jobs."""
+
+from __future__ import annotations
+
+import tomllib
+from argparse import ArgumentParser
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from node.cli.commands.status import JOB_COLUMNS, rounds_of
+from node.cli.formats import clean, duration, metric, short, value
+from node.cli.invocation import Invocation
+from node.cli.output import Column, Record, field
+from node.cli.parser import Commands
+from node.control.client import Client
+from protocol.errors import OperatorFault
+
+MAX_JOB_FILE = 128 * 1024
+"""Bytes; half of what the control socket takes."""
+
+
+def register(commands: Commands) -> None:
+    group = commands.group("job", "jobs: propose, accept, look at", list_jobs)
+    proposal = group.add(
+        "propose", propose, "propose a job to its members, and accept it here", "See config/job.example.toml."
+    )
+    proposal.add_argument("file", type=Path, help="the job file (TOML)")
+    group.add("list", list_jobs, "list the jobs of this node")
+    _job(group.add("show", show, "everything about a job"), required=False)
+    _job(group.add("accept", accept, "take part in a proposed job, if this node can"))
+    _reason(group.add("decline", decline, "do not take part in a proposed job"))
+    _reason(group.add("stop", stop, "vote to end a job: it ends when as many vote as decryption needs"))
+    export = group.add("export", export_model, "write the current joint model as a NumPy archive")
+    _job(export)
+    export.add_argument("file", type=Path, help="where to; the node writes it")
+    _job(commands.add("rounds", rounds, "the rounds of a job"), required=False)
+
+
+def _job(parser: ArgumentParser, *, required: bool = True) -> None:
+    about = "the first four or more digits of its digest"
+    if required:
+        parser.add_argument("job", help=about)
+    else:
+        parser.add_argument("job", nargs="?", help=f"{about} (default: the newest)")
+
+
+def _reason(parser: ArgumentParser) -> None:
+    _job(parser)
+    parser.add_argument("--reason", default="the operator's decision", help="what the others are told")
+
+
+def newest_or(node: Client, given: str | None) -> str:
+    """The job that is named, or the newest; `OperatorFault` where there is none."""
+    if given is not None:
+        return given
+    jobs = node.call("jobs")
+    if not jobs:
+        raise OperatorFault("there is no job yet", remedy="propose one with `starling job propose FILE`")
+    newest: str = jobs[-1]["job"]
+    return newest
+
+
+def propose(call: Invocation) -> None:
+    spec = _read_spec(call.arguments.file)
+    call.out.say("preparing the task and its initial model …")
+    with call.node() as node:
+        found = node.call("propose", spec=spec)
+    call.out.show(found, lambda: print(f"proposed job {found['job']}; follow it with `starling watch`"))
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_JOB_FILE + 1)
+        if len(data) > MAX_JOB_FILE:
+            raise OperatorFault(f"{path} is too large for a job file", remedy="is it the right file?")
+        return tomllib.loads(data.decode())
+    except OSError as error:
+        raise OperatorFault(f"{path} cannot be read: {error.strerror}", remedy="name a job file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise OperatorFault(f"{path} is not TOML: {error}", remedy="mend the line it names") from error
+
+
+def list_jobs(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("jobs")
+    empty = "no jobs: propose one with `starling job propose FILE`"
+    call.out.show(found, lambda: call.out.table(found, JOB_COLUMNS, empty))
+
+
+def show(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("job", job=newest_or(node, call.arguments.job))
+    call.out.show(found, lambda: _show_job(call, found))
+
+
+def _show_job(call: Invocation, found: dict[str, Any]) -> None:
+    thresholds = found["thresholds"]
+    rows = [
+        ("job", found["job"]),
+        ("name", clean(found["name"])),
+        ("phase", clean(found["phase"]) + (f": {clean(found['reason'])}" if found.get("reason") else "")),
+        ("waits for", value(found["waits_for"])),
+        ("rounds", f"{rounds_of(found)} opened"),
+        ("task", f"{clean(found['task'])} ({value(found['parameters'])})"),
+        ("key", f"{clean(found['key_profile'])}, {short(found['key'])}"),
+        ("model", short(found["model"])),
+        (
+            "thresholds",
+            f"{thresholds['quorum']} contributions seal, {thresholds['shares']} shares decrypt, "
+            f"{thresholds['colluders']} colluders learn nothing",
+        ),
+        ("head", f"{clean(found['head'])}, {found['slots']} records"),
+        ("settled", value(found["settled"])),
+        ("files", clean(found["folder"])),
+    ]
+    call.out.pairs(rows)
+    print()
+    steps = ("joined", "keyed", "committed", "attested", "shared", "reported")
+    columns = [field("#", "index", right=True), field("MEMBER", "name")]
+    columns += [field(step.upper(), step, _mark) for step in steps]
+    call.out.table(found["roster"], columns, "")
+
+
+def _mark(done: object) -> str:
+    return "yes" if done else "·"
+
+
+def accept(call: Invocation) -> None:
+    call.out.say("checking the task, its data and the initial model …")
+    with call.node() as node:
+        found = node.call("accept", job=call.arguments.job)
+    call.out.show(found, lambda: print(f"accepted job {found['job']}"))
+
+
+def decline(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("decline", job=call.arguments.job, reason=call.arguments.reason)
+    call.out.show(found, lambda: print(f"declined job {found['job']}"))
+
+
+def stop(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("stop", job=call.arguments.job, reason=call.arguments.reason)
+    call.out.show(found, lambda: print(f"voted to end job {found['job']}"))
+
+
+def export_model(call: Invocation) -> None:
+    file: Path = call.arguments.file.absolute()
+    path = str(file if file.suffix == ".npz" else file.with_name(file.name + ".npz"))
+    with call.node() as node:
+        found = node.call("export_model", job=call.arguments.job, path=path)
+    call.out.show(found, lambda: print(f"wrote {clean(found.get('path', path))}"))
+
+
+def rounds(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("rounds", job=newest_or(node, call.arguments.job))
+    call.out.show(found, lambda: call.out.table(found, _round_columns(found), "no round is over yet"))
+
+
+def _round_columns(rows: list[dict[str, Any]]) -> list[Column]:
+    """The fixed columns, and one for every metric and every stage that any round has."""
+    columns = [
+        field("ROUND", "round", right=True),
+        field("OUTCOME", "outcome"),
+        field("IN THE SUM", "members"),
+        field("MODEL", "model", short),
+    ]
+    columns += [_inner("metrics", name, partial(metric, name)) for name in _keys_in(rows, "metrics")]
+    return columns + [_inner("seconds", name, duration) for name in _keys_in(rows, "seconds")]
+
+
+def _inner(table: str, name: str, form: Callable[[Any], str]) -> Column:
+    """The column of a value that lies in a table of the row."""
+
+    def text(row: Record) -> str:
+        return form(row.get(table, {}).get(name))
+
+    return Column(name.upper(), text, right=True)
+
+
+def _keys_in(rows: list[dict[str, Any]], field_name: str) -> list[str]:
+    return sorted({name for row in rows for name in row.get(field_name, {})})

@@ -1,0 +1,74 @@
+"""The parser: global options before or after the command, and a function for each command."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+
+from node.cli.exits import MEANINGS
+from node.cli.invocation import Invocation
+
+Run = Callable[[Invocation], int | None]
+
+
+def _common() -> ArgumentParser:
+    """Options of every command. They have no defaults, so that a command keeps what came before it."""
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("everywhere")
+    group.add_argument("--json", action="store_true", default=SUPPRESS, help="print JSON")
+    group.add_argument(
+        "--config", type=Path, default=SUPPRESS, metavar="FILE", help="the node's configuration"
+    )
+    group.add_argument(
+        "--socket", type=Path, default=SUPPRESS, metavar="PATH", help="the node's control socket"
+    )
+    return parser
+
+
+class Commands:
+    """The commands below one parser."""
+
+    def __init__(self, parser: ArgumentParser, *, required: bool = True) -> None:
+        self._commands = parser.add_subparsers(metavar="COMMAND", required=required)
+
+    def add(self, name: str, run: Run, summary: str, details: str = "") -> ArgumentParser:
+        """A command that `run` carries out; the parser for its arguments."""
+        parser = self._commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.\n\n{details}".rstrip(),
+            parents=[_common()],
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        parser.set_defaults(run=run)
+        return parser
+
+    def delegate(self, name: str, run: Run, summary: str) -> None:
+        """A command whose arguments, --help included, `run` finds unread in the invocation's `rest`."""
+        parser = self._commands.add_parser(name, help=summary, add_help=False, allow_abbrev=False)
+        parser.set_defaults(run=run, takes_rest=True)
+
+    def group(self, name: str, summary: str, run: Run | None = None) -> Commands:
+        """A command with commands of its own; `run` is what it does without one."""
+        parser = self._commands.add_parser(
+            name, help=summary, description=summary, parents=[_common()], allow_abbrev=False
+        )
+        if run is not None:
+            parser.set_defaults(run=run)
+        return Commands(parser, required=run is None)
+
+
+def root_parser() -> ArgumentParser:
+    """`starling` without commands."""
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
+    return ArgumentParser(
+        prog="starling",
+        description="Operate a Starling node: one model, trained where the data are, with no coordinator.",
+        epilog=f"exit codes:\n{codes}\n\nThe configuration is the first of --config, $STARLING_CONFIG,\n"
+        "~/.config/starling/node.toml and /etc/starling/node.toml.",
+        parents=[_common()],
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
