@@ -69,9 +69,10 @@ def on_stop(turn: Turn, given: StopRequested) -> None:
 
 
 def on_head_ready(turn: Turn, given: HeadReady) -> None:
-    """The head is open; records can be anchored."""
+    """OpenHead: this member sees the head open, and can anchor records in it."""
     if turn.state.life.head in (Head.NONE, Head.OPENING):
         turn.life(head=Head.READY)
+        turn.emit("OpenHead")
 
 
 def on_head_closed(turn: Turn, given: HeadClosed) -> None:
@@ -89,9 +90,8 @@ def on_membership_proved(turn: Turn, given: MembershipProved) -> None:
     turn.life(proof=given.proof)
 
 
-def _open_head(turn: Turn) -> None:
+def _ask_for_head(turn: Turn) -> None:
     turn.life(head=Head.OPENING)
-    turn.emit("OpenHead")
     turn.do(OpenHead())
 
 
@@ -170,9 +170,9 @@ def _done_here(state: State) -> bool:
 
 ACTIONS = (
     Action(
-        "OpenHead",
+        "AskForHead",
         lambda s: s.me == 1 and s.life.head is Head.NONE and _everyone_accepted(s) and not s.life.declined,
-        _open_head,
+        _ask_for_head,
     ),
     Action("ProveMembership", lambda s: _ready_to_join(s) and not s.life.proving, _prove),
     Action("SubmitJoin", lambda s: _ready_to_join(s) and s.life.proof is not None, _submit_join),

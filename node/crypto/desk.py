@@ -57,6 +57,7 @@ class Desk:
             members=self._manifest.roster.size,
             threshold=self._manifest.thresholds.shares,
             profile=self._manifest.profile,
+            attempt=request["attempt"],
         )
         self._party = party_for(setup, self._me, self._on_progress)
         return self._step(self._party.start)

@@ -66,7 +66,7 @@ async def make_key(
     """Run this member's party to its end. Cancel it to give the attempt up."""
     mailbox.forget_before(attempt)
     try:
-        step = await worker.step_key({"do": "make-key"})
+        step = await worker.step_key({"do": "make-key", "attempt": attempt})
         number = 0
         while "broadcast" in step:
             private = dict(step["private"])

@@ -93,6 +93,11 @@ class PublicKey:
         return hashlib.sha256(b"starling/1 paillier modulus" + self._encoded()).digest()
 
     @cached_property
+    def generator(self) -> mpz:
+        """g₀ = (1+n)·ρⁿ mod n², the base of all verification keys of a joint key."""
+        return self.square.multiply([1 + self.n], [self.hashed_residue("verification base")])[0]
+
+    @cached_property
     def residue(self) -> mpz:
         """h_s = hⁿ mod n², h a hashed square: the base of every encryption."""
         return self.hashed_residue("encryption base")

@@ -75,12 +75,6 @@ class JointKey:
         return gmpy2.fac(self.members)
 
     @cached_property
-    def generator(self) -> mpz:
-        """g₀ = (1+n)·ρⁿ mod n², the base of all verification keys."""
-        n, square = self.public.n, self.public.square
-        return square.multiply([1 + n], [self.public.hashed_residue("verification base")])[0]
-
-    @cached_property
     def digest(self) -> bytes:
         """32 bytes that name this key and its sharing; every member must report the same."""
         width = self.public.width
@@ -163,9 +157,10 @@ def combine(key: JointKey, partials: Mapping[int, Sequence[mpz]], path: Path = P
 def _product(
     key: JointKey, partials: Mapping[int, Sequence[mpz]], quorum: Sequence[int], path: Path
 ) -> list[mpz]:
+    """c to a multiple of d, on both paths an even one: the sign of a partial has no effect."""
     square = key.public.square
     if path is Path.ALL:
-        return square.columns([partials[member] for member in quorum])
+        return square.powers(square.columns([partials[member] for member in quorum]), 2)
     rows = []
     for member in quorum:
         coefficient = lagrange_at_zero(member, quorum, key.delta)
@@ -182,7 +177,7 @@ def lagrange_at_zero(member: int, quorum: Sequence[int], delta: int) -> int:
 
 
 def _scale(key: JointKey, path: Path) -> mpz:
-    factor = 2 * key.delta if path is Path.ALL else 4 * key.delta**3
+    factor = 4 * key.delta if path is Path.ALL else 4 * key.delta**3
     return gmpy2.invert(factor * key.theta, key.public.n)
 
 

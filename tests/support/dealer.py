@@ -69,8 +69,7 @@ def deal(members: int = 3, threshold: int = 2, profile: Profile | None = None) -
         for x in range(1, members + 1)
     ]
     share_bits = max(abs(s).bit_length() for s in [*shamir, *(delta * a for a in additive)]) + 1
-    blank = tuple(mpz(1) for _ in range(members))
-    generator = JointKey(public, members, threshold, d % n, blank, blank, share_bits).generator
+    generator = public.generator
     key = JointKey(
         public,
         members,

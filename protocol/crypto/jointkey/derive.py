@@ -66,8 +66,7 @@ class _Derivation:
         self.scheme = integer.Scheme(
             self.setup.members, self.setup.threshold, (field * self.setup.members).bit_length()
         )
-        n = public.n
-        self.base = public.square.multiply([1 + n], [public.hashed_residue("verification base")])[0]
+        self.base = public.generator
 
     def run(self, mine: mpz) -> Steps:
         self.party.report("opening theta")

@@ -128,7 +128,7 @@ def honest_decryption(
     """The statement that `partials` are `member`'s partial decryptions of `ciphertexts` on `path`."""
     return SameExponent(
         modulus=key.public.square,
-        generator=key.generator,
+        generator=key.public.generator,
         image=key.verification_key(member, path),
         bases=ciphertexts,
         images=partials,

@@ -136,13 +136,15 @@ def test_forged_shares_are_refused(change):
         verify(statement, proof, CONTEXT)
 
 
-def test_a_share_times_minus_one_gains_nothing():
+@pytest.mark.parametrize("path", list(Path))
+def test_a_share_times_minus_one_gains_nothing(path):
     """The proof is about squares, and so is decryption: the sign of a share does not reach the plaintext."""
-    signs = [secrets.choice((1, -1)) for _ in AGGREGATE]
-    statement, proof = forged(lambda m: [s * c % NN for s, c in zip(signs, m, strict=True)])
-    verify(statement, proof, CONTEXT)
-    shares = partials(Path.THRESHOLD, (1, 3))
-    assert combine(KEY, {**shares, 2: list(statement.images)}) == MESSAGES
+    signs = [-1, *(secrets.choice((1, -1)) for _ in AGGREGATE[1:])]
+    mine = partially_decrypt(KEY, DEALT.shares[2], AGGREGATE, path)
+    turned = [sign * c % NN for sign, c in zip(signs, mine, strict=True)]
+    statement = honest_decryption(KEY, 2, AGGREGATE, turned, path)
+    verify(statement, prove(statement, decryption_prover(statement, DEALT.shares[2], path), CONTEXT), CONTEXT)
+    assert combine(KEY, {**partials(path), 2: turned}, path) == MESSAGES
 
 
 @pytest.mark.parametrize("bad", [0, int(NN), int(DEALT.p)])
