@@ -6,6 +6,7 @@ have indefinite length and byte strings over 64 bytes come in chunks.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -151,4 +152,9 @@ def _script_hash(script: bytes) -> bytes:
 
 def hash_outputs(utxo: UTxO) -> bytes:
     """Hydra's `hashUTxO`: SHA-256 over the serialised outputs in the order of their inputs."""
-    return hashlib.sha256(b"".join(serialise(output_data(utxo[at])) for at in sorted(utxo))).digest()
+    return hashlib.sha256(b"".join(_output_bytes(utxo[at]) for at in sorted(utxo))).digest()
+
+
+@functools.lru_cache(maxsize=4_096)
+def _output_bytes(output: TxOut) -> bytes:
+    return serialise(output_data(output))

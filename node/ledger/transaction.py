@@ -56,7 +56,7 @@ class TxOut:
     address: bytes
     lovelace: int
     datum: bytes | None = None
-    assets: Assets = field(default_factory=dict)
+    assets: Assets = field(default_factory=dict, hash=False)
     datum_hash: bytes | None = None
     script: bytes | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,8 +15,12 @@ from node.ledger.transaction import Transaction, TxIn, TxOut, UTxO
 _SCRIPTS = ("SimpleScript", "PlutusScriptV1", "PlutusScriptV2", "PlutusScriptV3")
 
 
-def output_to_json(output: TxOut) -> dict[str, Any]:
-    """One output; zero lovelace is left out, as the real node does."""
+@functools.lru_cache(maxsize=4_096)
+def output_to_json(output: TxOut) -> Mapping[str, Any]:
+    """One output; zero lovelace is left out, as the real node does.
+
+    Every snapshot repeats most outputs, so the answer is kept, and must not be changed.
+    """
     value: dict[str, Any] = {"lovelace": output.lovelace} if output.lovelace else {}
     for policy, names in output.assets.items():
         value[policy.hex()] = {name.hex(): amount for name, amount in names.items()}

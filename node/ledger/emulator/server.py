@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -67,8 +66,7 @@ async def serve(
             raise OperatorFault(f"{len(head.vkeys)} parties need as many ports, not {len(ports)}")
         listeners = [await _listen(port) for port in (*ports, control_port)]
         actual = [listener.socket.getsockname()[1] for listener in listeners]
-        append = partial(trio.to_thread.run_sync, store.append)
-        hub = Hub(head, Views(head, [(LOOPBACK, p + 1000) for p in actual[:-1]]), append, clock)
+        hub = Hub(head, Views(head, [(LOOPBACK, p + 1000) for p in actual[:-1]]), store.append, clock)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hub.run)
             for party, listener in enumerate(listeners[:-1]):

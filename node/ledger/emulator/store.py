@@ -7,10 +7,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import trio
+
 from node.ledger.emulator import events as ev
 from node.ledger.emulator.state import Genesis
 from protocol.errors import OperatorFault
 
+_REVOCABLE = (ev.TransactionApplied, ev.TransactionRefused, ev.SnapshotRequested)
 _BYTES = ("hydra_seeds", "participants")
 
 
@@ -68,10 +71,14 @@ class Store:
             os.ftruncate(self._file, sum(len(line) + 1 for line in whole))
         return loaded
 
-    def append(self, new: Sequence[ev.Event]) -> None:
-        """Write `new` events and make them durable."""
+    async def append(self, new: Sequence[ev.Event]) -> None:
+        """Write `new` events; return once they are durable, unless a crash of the machine may take them back.
+
+        That may happen to what is valid but not confirmed: nobody has promised anything about it.
+        """
         data = b"".join(json.dumps(e.record(), separators=(",", ":")).encode() + b"\n" for e in new)
         view = memoryview(data)
         while view:
             view = view[os.write(self._file, view) :]
-        os.fsync(self._file)
+        if any(not isinstance(event, _REVOCABLE) for event in new):
+            await trio.to_thread.run_sync(os.fsync, self._file)

@@ -288,13 +288,13 @@ def _fingerprint(head):
     )
 
 
-def test_the_log_gives_the_same_head_again(opened, tmp_path):
+async def test_the_log_gives_the_same_head_again(opened, tmp_path):
     payments = _pay(opened, 5)
     opened.head.set_online(2, False, opened.now)
     for tx in payments[:3]:
         opened.say(0, "NewTx", tx)
     store = Store(tmp_path / "head")
-    store.append(opened.head.state.events)
+    await store.append(opened.head.state.events)
     again = Driver(Head(_genesis(), store.load()))
     assert _fingerprint(again.head) == _fingerprint(opened.head)
     for driver in (opened, again):
@@ -305,10 +305,10 @@ def test_the_log_gives_the_same_head_again(opened, tmp_path):
     assert again.head.state.number == opened.head.state.number
 
 
-def test_a_torn_last_line_is_dropped_and_other_damage_refused(opened, tmp_path):
+async def test_a_torn_last_line_is_dropped_and_other_damage_refused(opened, tmp_path):
     folder = tmp_path / "head"
     store = Store(folder)
-    store.append(opened.head.state.events)
+    await store.append(opened.head.state.events)
     log = folder / "events.jsonl"
     whole = log.read_bytes()
     log.write_bytes(whole + b'{"event":"HeadOp')
