@@ -143,11 +143,11 @@ def event_of():
     return _event_of
 
 
-async def _event_of(ledger, kind):
-    """The next event of a kind."""
+async def _event_of(ledger, kind, **fields: object):
+    """The next event of a kind with these fields; a busy machine may cause other stalls before."""
     with trio.fail_after(30):
         with ledger.events() as events:
             async for event in events:
-                if isinstance(event, kind):
+                if isinstance(event, kind) and all(getattr(event, k) == v for k, v in fields.items()):
                     return event
     raise AssertionError
