@@ -14,7 +14,9 @@ CHUNK: Final = 1 * MIB  # one read or write; also how often an operation notices
 MAX_LISTED: Final = 100_000  # objects of one listing: members × rounds × two blobs, with room
 MAX_GRANT: Final = 64 * KIB  # an encoded grant; one of a native bucket has about 1 KiB
 MAX_GRANTED_OBJECTS: Final = 64  # presigned one by one: about 700 bytes each
-CONCURRENT: Final = 8  # operations of one bucket at once; bounds threads and buffers
+CONCURRENT: Final = 8  # operations of one bucket at once; bounds threads and connections
+LARGE: Final = 8 * MIB  # objects from this size on are large
+CONCURRENT_LARGE: Final = 2  # transfers of large objects at once; each may hold some 40 MiB in memory
 
 
 @dataclass(frozen=True)

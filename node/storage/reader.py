@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -58,6 +59,7 @@ class Reader:
         self._readable = store
         self._timing = timing
         self._slots = trio.CapacityLimiter(limits.CONCURRENT)
+        self._large = trio.CapacityLimiter(limits.CONCURRENT_LARGE)
         self._transfers: set[Transfer] = set()
 
     @property
@@ -140,7 +142,8 @@ class Reader:
 
         self._transfers.add(transfer)
         try:
-            result = await self._tried(work, show, stall=stall)
+            async with self._large if size >= limits.LARGE else nullcontext():
+                result = await self._tried(work, show, stall=stall)
         finally:
             self._transfers.discard(transfer)
         seconds = trio.current_time() - transfer.begun

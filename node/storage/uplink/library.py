@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from ctypes import POINTER, Structure, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, Structure, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -70,6 +70,12 @@ class UploadOptions(Structure):
     _fields_ = (("expires", c_int64),)
 
 
+class UploadInfo(Structure):
+    """The part of UplinkUploadInfo that is read here."""
+
+    _fields_ = (("upload_id", c_char_p),)
+
+
 class ListOptions(Structure):
     """UplinkListObjectsOptions."""
 
@@ -116,6 +122,16 @@ _SIGNATURES: Final = {
     "uplink_upload_abort": (_ERROR, c_void_p),
     "uplink_free_upload_result": (None, Result),
     "uplink_free_write_result": (None, Count),
+    "uplink_begin_upload": (Result, c_void_p, c_char_p, c_char_p, POINTER(UploadOptions)),
+    "uplink_free_upload_info_result": (None, Result),
+    "uplink_upload_part": (Result, c_void_p, c_char_p, c_char_p, c_char_p, c_uint32),
+    "uplink_part_upload_write": (Count, c_void_p, c_void_p, c_size_t),
+    "uplink_part_upload_commit": (_ERROR, c_void_p),
+    "uplink_part_upload_abort": (_ERROR, c_void_p),
+    "uplink_free_part_upload_result": (None, Result),
+    "uplink_commit_upload": (Result, c_void_p, c_char_p, c_char_p, c_char_p, c_void_p),
+    "uplink_free_commit_upload_result": (None, Result),
+    "uplink_abort_upload": (_ERROR, c_void_p, c_char_p, c_char_p, c_char_p),
     "uplink_download_object": (Result, c_void_p, c_char_p, c_char_p, c_void_p),
     "uplink_download_read": (Count, c_void_p, c_void_p, c_size_t),
     "uplink_close_download": (_ERROR, c_void_p),

@@ -19,8 +19,10 @@ from node.storage.errors import (
 )
 from node.storage.store import Caveats, Sink, Stat
 from node.storage.transfer import Mismatch
+from node.storage.uplink.access import Access
 from node.storage.uplink.library import Permission
-from node.storage.uplink.native import Access, Code, Found, NativeError, Project
+from node.storage.uplink.project import Found, Project
+from node.storage.uplink.results import Code, NativeError
 from protocol.errors import StarlingError
 
 _FULL: Final = {
@@ -94,7 +96,7 @@ class UplinkStore:
             if _exists(project, self._bucket, path):  # spares sending what would be refused at the end
                 raise ObjectExists(path)
             try:
-                project.upload(self._bucket, path, source, expires_at)
+                project.upload(self._bucket, path, source, size, expires_at)
             except NativeError as error:
                 # A grant without delete may not replace: another process of ours was first.
                 if error.code == Code.PERMISSION_DENIED and _exists(project, self._bucket, path):

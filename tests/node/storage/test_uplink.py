@@ -38,7 +38,10 @@ from node.storage import (
 )
 from node.storage.calls import Call
 from node.storage.errors import ObjectExists
-from node.storage.uplink import library, native
+from node.storage.uplink import library
+from node.storage.uplink.access import Access
+from node.storage.uplink.project import Project
+from node.storage.uplink.results import Code, NativeError, is_empty
 
 HOUR = 3600
 IMPATIENT = Timing(stall=0.5, grace=1.0, attempts=1)
@@ -71,8 +74,8 @@ async def test_small_objects_are_inline_and_large_ones_on_the_node(venue):
     assert len(venue.emulator.pieces()) == 1
 
 
-async def test_objects_of_several_segments(venue):
-    content = bytes(65 << 20)
+async def test_large_objects_go_in_parts(venue):
+    content = bytes(33 << 20)
     key = await put(venue, content)
     assert len(venue.emulator.pieces()) == 2
     await venue.bucket.verify(key, size=len(content))
@@ -89,12 +92,14 @@ async def test_the_nodes_see_neither_content_nor_names(venue):
 async def test_a_writer_cannot_overwrite_or_delete(venue):
     key = await put(venue, SMALL)
     store = venue.bucket._store
-    access = native.Access.parse(store._access.serialise())
-    project = native.Project(access)
+    access = Access.parse(store._access.serialise())
+    project = Project(access)
     try:
-        with pytest.raises(native.NativeError) as caught:
-            await trio.to_thread.run_sync(project.upload, BUCKET, key.path, BytesIO(b"other"), in_seconds(9))
-        assert caught.value.code == native.Code.PERMISSION_DENIED
+        with pytest.raises(NativeError) as caught:
+            await trio.to_thread.run_sync(
+                project.upload, BUCKET, key.path, BytesIO(b"other"), 5, in_seconds(9)
+            )
+        assert caught.value.code == Code.PERMISSION_DENIED
         with pytest.raises(AccessRefused):
             await trio.to_thread.run_sync(store.delete, Call(), key.path)
     finally:
@@ -242,7 +247,7 @@ def test_without_the_library_the_adapter_says_so(monkeypatch):
 
 async def test_everything_is_freed(tmp_path):
     gc.collect()
-    before = native.is_empty()
+    before = is_empty()
     async with emulated_venue(tmp_path, IMPATIENT) as venue:
         key = await put(venue, LARGE)
         granted = await venue.granted(scope_of(JOB))
@@ -260,4 +265,4 @@ async def test_everything_is_freed(tmp_path):
         del granted
     gc.collect()
     assert before
-    assert native.is_empty()
+    assert is_empty()

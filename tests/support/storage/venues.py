@@ -29,6 +29,8 @@ from node.storage import (
     open_grant,
 )
 from node.storage.directory import CLEANER, WRITER, DirectoryStore
+from node.storage.uplink.access import Access
+from node.storage.uplink.project import Project
 from support.storj.emulator import Emulator, running
 
 PEER = "12D3KooWPeerOfTheTests"
@@ -159,8 +161,6 @@ async def _kill(process: trio.Process) -> None:
 @asynccontextmanager
 async def storj_venue(root: str) -> AsyncIterator[Venue]:
     """A bucket of the real project that the root grant is for; the bucket is left behind, empty."""
-    from node.storage.uplink.native import Access, Project
-
     access = Access.parse(root)
     project = Project(access)
     name = "starling-contract-tests"
