@@ -56,6 +56,9 @@ NoteRecent(j, x) ==
 PerhapsUnsound(root) == root.member \in Byzantine
 Anything(h, x)       == TRUE
 
+\* A record confirmed before the head was closed may be read first after it.
+UntilRead            == TRUE
+
 (* Events -----------------------------------------------------------------*)
 RoundOnly     == UNCHANGED <<keyVars, lifeVars>>
 KeyOnly       == UNCHANGED <<storageVars, roundVars, lifeVars>>
@@ -158,4 +161,10 @@ TraceSpec == TraceInit /\ [][TraceNext]_<<vars, next, tid>>
 \* Prints how far each run was matched; who runs TLC takes the greatest.
 Mark == PrintT(<<"matched", tid, next - 1>>)
 
+\* Nothing above adds to the specification: without Byzantine members each step
+\* of a run is one of Starling, or a restart that has to read again.
+ReadsAgain ==
+  /\ \E m \in Honest : CohortRestart(m)
+  /\ UNCHANGED <<log, journal, outstanding, storageVars, roundVars, keyVars, lifeVars>>
+StepsOfStarling == [][Next \/ ReadsAgain]_vars
 =============================================================================
