@@ -1,0 +1,106 @@
+"""What came out of a demo: the final table, and the same as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+MILLION = 1_000_000
+
+
+@dataclass
+class Outcome:
+    """One run of a cohort. Seconds are wall time; metrics are fractions as the task reports them."""
+
+    members: int
+    rounds: int
+    division: str
+    key_profile: str
+    metric: str
+    joint: dict[int, dict[str, float]] = field(default_factory=dict)
+    alone: dict[str, float] = field(default_factory=dict)
+    plain: float | None = None
+    plain_cpu_seconds: float | None = None
+    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)
+    bytes_in: dict[str, int] = field(default_factory=dict)
+    bytes_out: dict[str, int] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    anchors: int = 0
+    trace: str = ""
+    trace_fits: bool = False
+    settled: bool = False
+    mismatches: list[int] = field(default_factory=list)
+    folder: str = ""
+
+    @property
+    def final(self) -> float:
+        """The joint model's metric after the last opened round."""
+        return self.joint[max(self.joint)][self.metric]
+
+    @property
+    def right(self) -> bool:
+        """Whether the run was as it should be: settled as recorded, and fitting the specification."""
+        return self.settled and not self.mismatches and self.trace_fits
+
+    def write(self, path: Path) -> None:
+        """Write everything as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False))
+
+
+def show(outcome: Outcome, console: Console) -> None:
+    """The final tables."""
+    console.print(_quality(outcome))
+    console.print(_times(outcome))
+    console.print(_facts(outcome))
+
+
+def _quality(outcome: Outcome) -> Table:
+    table = Table(title=f"{outcome.metric} on the common test set", title_justify="left")
+    table.add_column("model")
+    table.add_column(outcome.metric, justify="right")
+    for number in sorted(outcome.joint):
+        table.add_row(f"joint, round {number}", f"{outcome.joint[number][outcome.metric]:.4f}")
+    table.add_section()
+    for name, value in outcome.alone.items():
+        table.add_row(f"{name} alone, same epochs", f"{value:.4f}")
+    if outcome.plain is not None:
+        table.add_row("plain averaging, no protocol", f"{outcome.plain:.4f}")
+    return table
+
+
+def _times(outcome: Outcome) -> Table:
+    table = Table(title="where the time went (mean over members)", title_justify="left")
+    table.add_column("stage")
+    table.add_column("seconds", justify="right")
+    table.add_column("share", justify="right")
+    for stage, seconds in outcome.stages.items():
+        table.add_row(stage, f"{seconds:.1f}", f"{seconds / max(outcome.seconds, 1e-9):.0%}")
+    table.add_section()
+    table.add_row("whole run", f"{outcome.seconds:.1f}", "")
+    return table
+
+
+def _facts(outcome: Outcome) -> Table:
+    table = Table(title="what happened", title_justify="left", show_header=False)
+    table.add_column()
+    table.add_column()
+    for name in outcome.bytes_in:
+        moved = (
+            f"{outcome.bytes_in[name] / MILLION:.1f} MB fetched, "
+            f"{outcome.bytes_out[name] / MILLION:.1f} MB stored and served"
+        )
+        memory = outcome.memory.get(name)
+        table.add_row(name, moved + (f", daemon {memory / MILLION:.0f} MB resident" if memory else ""))
+    table.add_row("anchors", f"{outcome.anchors} records confirmed in the head")
+    settled = "every member's last datum on L1 is its last record" if outcome.settled else "not settled"
+    table.add_row(
+        "settlement", f"differs for members {outcome.mismatches}" if outcome.mismatches else settled
+    )
+    table.add_row("specification", outcome.trace)
+    table.add_row("everything lies in", outcome.folder)
+    return table

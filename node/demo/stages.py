@@ -1,0 +1,60 @@
+"""Where the time went, from the members' own logs: seconds between one milestone and the next."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+ROUND_STAGES = (
+    ("train", "Train", "Trained"),
+    ("encrypt and prove", "Trained", "Encrypted"),
+    ("store", "Encrypted", "Upload"),
+    ("wait, verify, attest", "Upload", "Aggregate"),
+    ("decrypt and prove", "Aggregate", "SubmitShare"),
+    ("open the sum", "SubmitShare", "Combine"),
+    ("agree on the model", "Combine", "EndRound"),
+)
+JOB_STAGES = (
+    ("accept and open the head", "Start", "SubmitJoin"),
+    ("joint key", "BeginKey", "AdoptKey"),
+    ("close and settle", "FinishJob", "SettleJob"),
+)
+
+
+def read_events(log: Path) -> Iterator[tuple[float, dict[str, Any]]]:
+    """Time (POSIX seconds) and fields of every event in a log file."""
+    for line in log.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+            moment = datetime.fromisoformat(entry["timestamp"]).timestamp()
+        except (ValueError, KeyError, TypeError):
+            continue
+        yield moment, entry
+
+
+def stage_seconds(logs: list[Path]) -> dict[str, float]:
+    """Mean wall seconds of every stage over members (and, for those of a round, summed over rounds)."""
+    totals: dict[str, list[float]] = defaultdict(list)
+    for log in logs:
+        for stage, seconds in _of_member(log).items():
+            totals[stage].append(seconds)
+    order = [stage for stage, _, _ in (*JOB_STAGES[:2], *ROUND_STAGES, JOB_STAGES[2])]
+    return {stage: mean(totals[stage]) for stage in order if stage in totals}
+
+
+def _of_member(log: Path) -> dict[str, float]:
+    moments: dict[tuple[str, int], float] = {}
+    for moment, entry in read_events(log):
+        moments.setdefault((entry["event"], int(entry.get("round", 0) or 0)), moment)
+    seconds: dict[str, float] = defaultdict(float)
+    for stage, begin, end in (*JOB_STAGES, *ROUND_STAGES):
+        for (event, number), moment in moments.items():
+            finish = moments.get((end, number))
+            if event == begin and finish is not None:
+                seconds[stage] += finish - moment
+    return dict(seconds)
