@@ -44,7 +44,8 @@ class WouldContradict(OwnFault):
 
 
 def _is_current(state: State, number: int) -> bool:
-    return state.round.number == number and state.history.round is not None
+    current = state.history.round
+    return current is not None and state.round.number == number == current.number
 
 
 # What happened
@@ -52,7 +53,7 @@ def _is_current(state: State, number: int) -> bool:
 
 def on_contributed(turn: Turn, given: Contributed) -> None:
     """Upload: the update is stored; nobody knows of it yet."""
-    if _is_current(turn.state, given.round) and turn.state.round.blob is None:
+    if _is_current(turn.state, given.round) and _open(turn.state) and turn.state.round.blob is None:
         turn.round(blob=given.blob)
         turn.emit("Upload", round=given.round, root=given.blob.root.hex())
 
@@ -64,9 +65,9 @@ def on_contribution_failed(turn: Turn, given: ContributionFailed) -> None:
 
 
 def on_commit_checked(turn: Turn, given: CommitChecked) -> None:
-    """Verify or Refuse another member's update."""
+    """Verify or Refuse another member's update, while the round is open."""
     work = turn.state.round
-    if not _is_current(turn.state, given.round) or given.member not in work.checking:
+    if not _is_current(turn.state, given.round) or given.member not in work.checking or not _open(turn.state):
         return
     turn.round(checking=work.checking - {given.member})
     if given.refusal:
@@ -212,12 +213,14 @@ def _accepted_shares(state: State) -> tuple[int, ...]:
 
 
 def _shares_to_check(state: State) -> tuple[int, ...]:
-    """Recorded shares of others, as many as are still needed to reach the threshold."""
+    """Recorded shares of others, as many as are still needed to reach the threshold, and one more for
+    each colluder: theirs may be out of reach for good."""
     current, work = state.history.round, state.round
-    if current is None or not work.summed or work.number != current.number:
+    if current is None or not work.summed or work.opening or work.number != current.number:
         return ()
     known = work.checking_shares | work.shares | work.refused_shares | {state.me}
-    missing = state.manifest.thresholds.shares - len(_accepted_shares(state)) - len(work.checking_shares)
+    wanted = state.manifest.thresholds.shares + state.manifest.thresholds.colluders
+    missing = wanted - len(_accepted_shares(state)) - len(work.checking_shares)
     return tuple(sorted(current.shares.keys() - known))[: max(0, missing)]
 
 
@@ -399,7 +402,7 @@ ACTIONS = (
     Action("EndRound", _can_end_round, _end_round),
     Action(
         "EnterRound",
-        lambda s: s.history.round is not None and s.round.number != s.history.round.number,
+        lambda s: s.history.round is not None and s.round.number != s.history.round.number == s.ended + 1,
         _enter_round,
     ),
     Action("LeaveLastRound", lambda s: s.history.over and s.round.number != 0, _leave_last_round),
@@ -418,15 +421,17 @@ ACTIONS = (
         "SubmitCommit",
         lambda s: _open(s) is not None and s.round.blob is not None and s.own.committed < s.round.number,
         _submit_commit,
+        submits=True,
     ),
     Action("CheckCommits", lambda s: bool(_unchecked(s)), _check_commits),
     Action(
         "SubmitAttest",
         lambda s: bool(_attestable(s)) and (_nobody_missing(s) or s.round.late),
         _submit_attest,
+        submits=True,
     ),
-    Action("SubmitSeal", _seal_is_due, _submit_seal),
-    Action("SubmitAbandon", _abandon_is_due, _submit_abandon),
+    Action("SubmitSeal", _seal_is_due, _submit_seal, submits=True),
+    Action("SubmitAbandon", _abandon_is_due, _submit_abandon, submits=True),
     Action("Aggregate", lambda s: _sealed(s) is not None and not s.round.summing, _aggregate),
     Action("Release", _can_release, _release),
     Action("ReleaseShare", _can_share, _share),
@@ -434,6 +439,7 @@ ACTIONS = (
         "SubmitShare",
         lambda s: _sealed(s) is not None and s.round.share is not None and s.own.shared < s.round.number,
         _submit_share,
+        submits=True,
     ),
     Action("CheckShares", lambda s: bool(_shares_to_check(s)), _check_shares),
     Action("Combine", _can_open, _combine),
@@ -441,5 +447,6 @@ ACTIONS = (
         "SubmitResult",
         lambda s: _sealed(s) is not None and s.round.model is not None and s.own.reported < s.round.number,
         _submit_result,
+        submits=True,
     ),
 )

@@ -351,3 +351,26 @@ def test_ended_rounds_are_not_ended_again_after_a_restart():
     world.run()
     assert world.states[2].ended == before == 1
     assert world.names(2).count("BurnRound") == 1
+
+
+def test_a_sum_opened_after_the_round_ended_is_only_a_model_at_hand():
+    world = World(manifest(3, rounds=1))
+    late = []
+    perform = world.perform
+
+    def slow(member, effect):
+        if member == 3 and isinstance(effect, effects.OpenSum | effects.FetchModel):
+            late.append(effect)
+        else:
+            perform(member, effect)
+
+    world.perform = slow
+    world.start()
+    assert world.states[3].history.phase is Phase.FINISHED
+    assert waiting_for(world.states[1]).reason is For.NOTHING
+    world.perform = perform
+    perform(3, late[0])
+    world.run()
+    names = world.names(3)
+    assert "Combine" not in names
+    assert names[-3:] == ["CatchUp", "EndRound", "FinishJob"]
