@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
+import re
+from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,15 @@ from node.cli.exits import MEANINGS
 from node.cli.invocation import Invocation
 
 Run = Callable[[Invocation], int | None]
+
+PREFIX_HELP = "the first four or more digits of the job's digest"
+
+
+def job_prefix(argument: str) -> str:
+    """An argument that names a job."""
+    if not re.fullmatch("[0-9a-fA-F]{4,64}", argument):
+        raise ArgumentTypeError(f"{argument!r} is not four or more hexadecimal digits")
+    return argument.lower()
 
 
 def _common() -> ArgumentParser:

@@ -27,5 +27,5 @@ IDLE_SECONDS = 600.0
 ANSWER_SECONDS = 900.0
 """A proposal starts a learner, which loads a framework and a model: minutes on a busy machine."""
 
-SEND_SECONDS = 20.0
-"""A client that does not read for this long is cut off."""
+SEND_SECONDS = 5.0
+"""A client on this machine that does not read for this long is cut off; also delays the node's stop."""

@@ -112,6 +112,10 @@ def parse_params(wanted: type[P], given: dict[str, Any] | UnsetType) -> P:
         return msgspec.convert({} if given is UNSET else given, wanted)
     except msgspec.ValidationError as error:
         names = ", ".join(wanted.__struct_fields__) or "none"
+        what, _, where = str(error).partition(" - at `$.")
+        key = where.rstrip("`")
         raise RequestRefused(
-            INVALID_PARAMS, f"wrong parameters: {error}", remedy=f"it takes by name: {names}"
+            INVALID_PARAMS,
+            f"wrong parameters: {f'{key}: ' if key else ''}{what}",
+            remedy=f"it takes by name: {names}",
         ) from None

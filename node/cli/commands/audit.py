@@ -9,7 +9,7 @@ from node.cli.exits import OK, REFUSED
 from node.cli.formats import clean, short, value
 from node.cli.invocation import Invocation
 from node.cli.output import field
-from node.cli.parser import Commands
+from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 
 
 def register(commands: Commands) -> None:
@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
         "Reads this node's journal; the node must be stopped. With --l1 the exit code is 1 where the chain\n"
         "does not hold what the records say.",
     )
-    head_parser.add_argument("job", help="the first digits of the job's digest")
+    head_parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     head_parser.add_argument("--l1", metavar="URL", help="compare with the settlement on this emulated chain")
 
 

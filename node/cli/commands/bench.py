@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from node.cli.invocation import Invocation
 from node.cli.parser import Commands, Run
 
@@ -23,6 +20,9 @@ def register(commands: Commands) -> None:
 def _runner(module: str) -> Run:
     def run(call: Invocation) -> int:
         """In a process of its own: a benchmark shares nothing with this one."""
+        import subprocess
+        import sys
+
         return subprocess.run([sys.executable, "-m", module, *call.rest]).returncode
 
     return run

@@ -13,7 +13,7 @@ from node.cli.commands.status import JOB_COLUMNS, rounds_of
 from node.cli.formats import clean, duration, metric, short, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
-from node.cli.parser import Commands
+from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 from node.control.client import Client
 from protocol.errors import OperatorFault
 
@@ -39,11 +39,10 @@ def register(commands: Commands) -> None:
 
 
 def _job(parser: ArgumentParser, *, required: bool = True) -> None:
-    about = "the first four or more digits of its digest"
     if required:
-        parser.add_argument("job", help=about)
+        parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     else:
-        parser.add_argument("job", nargs="?", help=f"{about} (default: the newest)")
+        parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
 
 
 def _reason(parser: ArgumentParser) -> None:

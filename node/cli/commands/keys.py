@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from node.cli.invocation import Invocation
-from node.cli.parser import Commands
+from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 from protocol.errors import OperatorFault
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def register(commands: Commands) -> None:
     group = commands.group("keys", "copies of key shares")
     details = "The node must be stopped: its journal has one user at a time."
     backup_parser = group.add("backup", backup, "write a job's key share to an encrypted file", details)
-    backup_parser.add_argument("job", help="the first digits of the job's digest")
+    backup_parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     _file_and_passphrase(backup_parser)
     _file_and_passphrase(
         group.add("restore", restore, "put a key share from a backup into the journal", details)

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from node.cli.invocation import Invocation
-from node.cli.parser import Commands
+from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 from node.cli.view import JobView
 from node.control.client import Client
 from node.control.errors import Unreachable
-from protocol.errors import OperatorFault, StarlingError
+from protocol.errors import OperatorFault
 
 POLL_SECONDS = 1.0
 STEP_SECONDS = 0.2
@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
         "a job, live: members, stages, progress, curves",
         "End it with Ctrl-C; the node goes on. With --json: the job's events, one a line.",
     )
-    parser.add_argument("job", nargs="?", help="the first digits of its digest (default: the newest)")
+    parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
 
 
 class Watcher:
@@ -110,7 +110,5 @@ def _live(watcher: Watcher) -> None:
             while True:
                 watcher.step(STEP_SECONDS)
                 live.update(draw(watcher.view), refresh=True)
-    except StarlingError:
-        raise
     finally:
         watcher.close()
