@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from protocol import keygen, lifecycle, round
-from protocol.effects import Effect, Submit
+from protocol.effects import Effect, Submit, UseKey
 from protocol.encoding.errors import EncodingError
 from protocol.errors import OwnFault, StarlingError
 from protocol.history import Chain, History, Phase
@@ -47,7 +47,18 @@ from protocol.inputs import (
     Summed,
     Wake,
 )
-from protocol.journal import Accepted, Adopted, AnyEntry, Burned, HeldShare, OwnRecord, Released, Woke
+from protocol.journal import (
+    Accepted,
+    Adopted,
+    AdoptedKey,
+    AnyEntry,
+    BegunKey,
+    Burned,
+    HeldShare,
+    OwnRecord,
+    Released,
+    Woke,
+)
 from protocol.manifest import Manifest
 from protocol.records import Commit, Join, KeyAbandon, KeyShare, Record, Result, Share, Stop
 from protocol.state import State, Turn
@@ -90,7 +101,7 @@ def restore(
         state = turn.state
     history = state.history
     interrupted = history.attempt if history.phase is Phase.KEYING else 0
-    return replace(state, key=replace(state.key, lost=interrupted))
+    return replace(state, key=replace(state.key, lost=max(state.key.lost, interrupted)))
 
 
 def update(state: State, given: Input) -> tuple[State, tuple[Effect, ...]]:
@@ -135,7 +146,7 @@ def _turn(state: State, given: Input | None) -> tuple[State, tuple[Effect, ...]]
     for _ in range(MAX_ACTIONS):
         if turn.must_wait:
             return turn.finish()
-        action = next((action for action in ACTIONS if action.enabled(turn.state)), None)
+        action = next((action for action in ACTIONS if action.possible(turn.state)), None)
         if action is None:
             return turn.finish()
         action.perform(turn)
@@ -150,6 +161,8 @@ def _on_wake(turn: Turn, given: Wake) -> None:
     turn.change(awake=True, incarnation=incarnation)
     turn.journal(Woke(incarnation))
     turn.emit("Start" if incarnation == 1 else "Restart")
+    if turn.state.key.adopted is not None:
+        turn.do(UseKey(*turn.state.key.adopted))
     for record in turn.state.own.pending:
         turn.do(Submit(record))
 
@@ -209,6 +222,10 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, incarnation=incarnation)
         case Accepted():
             return replace(state, life=replace(life, accepted=True, accepts=life.accepts | {state.me}))
+        case BegunKey(attempt=attempt):
+            return replace(state, key=replace(key, lost=attempt))
+        case AdoptedKey(attempt=attempt, key=digest):
+            return replace(state, key=replace(key, adopted=(attempt, digest)))
         case HeldShare(attempt=attempt, key=digest):
             return replace(state, key=replace(key, held={**key.held, attempt: digest}))
         case Released(round=number, aggregate=aggregate):

@@ -30,6 +30,13 @@ class OwnRecord(Wire, frozen=True, tag="own-record"):
     record: Record
 
 
+class BegunKey(Wire, frozen=True, tag="begun-key"):
+    """This member takes part in the attempt. After a restart it must not begin it again: what it said
+    before is forgotten, and saying something else would look like cheating."""
+
+    attempt: AttemptNumber
+
+
 class HeldShare(Wire, frozen=True, tag="held-share"):
     """This member's share of the key with this digest. `secret` is opaque here and never shown."""
 
@@ -39,6 +46,13 @@ class HeldShare(Wire, frozen=True, tag="held-share"):
 
     def __repr__(self) -> str:
         return f"HeldShare(attempt={self.attempt}, key={self.key.hex()[:16]}, …)"
+
+
+class AdoptedKey(Wire, frozen=True, tag="adopted-key"):
+    """The attempt's key is the job's."""
+
+    attempt: AttemptNumber
+    key: Digest
 
 
 class Released(Wire, frozen=True, tag="released"):
@@ -61,7 +75,7 @@ class Burned(Wire, frozen=True, tag="burned"):
     round: RoundNumber
 
 
-AnyEntry = Woke | Accepted | OwnRecord | HeldShare | Released | Adopted | Burned
+AnyEntry = Woke | Accepted | OwnRecord | BegunKey | HeldShare | AdoptedKey | Released | Adopted | Burned
 
 
 class Entry(Wire, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from protocol.effects import CancelKey, MakeKey, SetTimer, UseKey
 from protocol.history import Phase
 from protocol.inputs import KeyDeadline, KeyFailed, KeyMade
-from protocol.journal import HeldShare
+from protocol.journal import AdoptedKey, BegunKey, HeldShare
 from protocol.records import KeyAbandon, KeyShare
 from protocol.state import Action, State, Turn
 
@@ -51,6 +51,7 @@ def _begin_key(turn: Turn) -> None:
     if attempt <= turn.state.key.lost:
         turn.key(failure=(0, "a member was restarted meanwhile"))
         return
+    turn.journal(BegunKey(attempt))
     turn.emit("BeginKey", attempt=attempt)
     turn.do(MakeKey(attempt))
 
@@ -74,7 +75,8 @@ def _submit_key_abandon(turn: Turn) -> None:
 def _adopt_key(turn: Turn) -> None:
     history = turn.state.history
     key = history.key or b""
-    turn.key(adopted=key)
+    turn.key(adopted=(history.attempt, key))
+    turn.journal(AdoptedKey(history.attempt, key))
     turn.emit("AdoptKey", attempt=history.attempt, key=key.hex())
     turn.do(UseKey(history.attempt, key))
 
@@ -93,11 +95,13 @@ ACTIONS = (
         "SubmitKeyShare",
         lambda s: _keying(s) and s.key.attempt in s.key.held and s.key.reported < s.key.attempt,
         _submit_key_share,
+        submits=True,
     ),
     Action(
         "SubmitKeyAbandon",
         lambda s: _keying(s) and s.key.failure is not None and s.key.abandoned < s.key.attempt,
         _submit_key_abandon,
+        submits=True,
     ),
     Action("AdoptKey", lambda s: s.history.key is not None and s.key.adopted is None, _adopt_key),
 )

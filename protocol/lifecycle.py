@@ -175,11 +175,17 @@ ACTIONS = (
         _ask_for_head,
     ),
     Action("ProveMembership", lambda s: _ready_to_join(s) and not s.life.proving, _prove),
-    Action("SubmitJoin", lambda s: _ready_to_join(s) and s.life.proof is not None, _submit_join),
+    Action(
+        "SubmitJoin",
+        lambda s: _ready_to_join(s) and s.life.proof is not None,
+        _submit_join,
+        submits=True,
+    ),
     Action(
         "SubmitStop",
         lambda s: bool(s.life.stop) and not s.life.stopped and s.life.joined and not s.history.over,
         _submit_stop,
+        submits=True,
     ),
     Action(
         "FinishJob",

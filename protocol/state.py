@@ -47,8 +47,8 @@ class Life:
 
 @dataclass(frozen=True)
 class KeyWork:
-    """Key generation. `held` (key digest by attempt) is durable; `lost` is the last attempt that a
-    restart interrupted."""
+    """Key generation. `held` (key digest by attempt) and `adopted` (attempt and key) are durable; `lost`
+    is the last attempt that a restart interrupted."""
 
     held: Mapping[int, bytes] = field(default_factory=dict)
     attempt: int = 0
@@ -56,7 +56,7 @@ class KeyWork:
     failure: tuple[int, str] | None = None
     reported: int = 0
     abandoned: int = 0
-    adopted: bytes | None = None
+    adopted: tuple[int, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -212,9 +212,15 @@ class Turn:
 class Action:
     """A step that a member takes by itself: named as in the specification, taken whenever enabled.
 
-    Performing it disables it, so that the table comes to rest.
+    Performing it disables it, so that the table comes to rest. One that `submits` a record waits until
+    the member's last one is confirmed: one is in flight, made from a view that includes it.
     """
 
     name: str
     enabled: Callable[[State], bool]
     perform: Callable[[Turn], None]
+    submits: bool = False
+
+    def possible(self, state: State) -> bool:
+        """Whether the member takes this step now."""
+        return not (self.submits and state.own.pending) and self.enabled(state)
