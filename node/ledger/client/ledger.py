@@ -12,6 +12,7 @@ import trio
 from trio_typing import TaskStatus
 
 from node.ledger import transaction, utxo_json
+from node.ledger.anchor import Tip
 from node.ledger.client.node import Node
 from node.ledger.client.session import Recover, Session, Timing
 from node.ledger.errors import CommandRefused, NodeUnavailable
@@ -148,6 +149,11 @@ class HydraLedger:
             unsent=session.submission.unsent,
             in_flight=None if flight is None else flight.transaction.id.hex(),
         )
+
+    @property
+    def tip(self) -> Tip | None:
+        """The output that this member's next anchor spends."""
+        return self._session.submission.tip
 
     def _state(self) -> tuple[LedgerState, str]:
         session, state = self._session, self._session.life.state

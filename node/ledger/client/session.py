@@ -22,6 +22,7 @@ from node.ledger.client.checks import Unverified, check
 from node.ledger.client.life import Life
 from node.ledger.client.node import Channel, Node
 from node.ledger.client.order import Order, Recovered, SnapshotMissing
+from node.ledger.client.reads import read_head, read_snapshot
 from node.ledger.client.submission import Submission
 from node.ledger.errors import BrokenChain, HistoryGap, MalformedMessage, NodeUnavailable, OutOfFunds
 from node.ledger.interface import Confirmed, HeadEvent, LedgerState, Resumed, Stalled, StallReason
@@ -77,6 +78,7 @@ class Session:
         self.on_event: Callable[[HeadEvent], None] = lambda event: None
         self._recover = recover
         self._head_parties: tuple[bytes, ...] = ()
+        self._latest: msg.Snapshot | None = None
         self._outputs_signed = False  # by releases before 2.2, whose signatures need the UTxO set
         self._channel: Channel | None = None
         self._connected = trio.CancelScope()
@@ -196,7 +198,7 @@ class Session:
             case _:
                 self._publish(self.life.handle(message))
                 if isinstance(message, msg.DepositChanged) and message.tag == "CommitFinalized":
-                    await self._read_chain()
+                    self._chain_from(self._latest, arrived=True)
         self.notify()
 
     async def _adopt(self, snapshot: msg.Snapshot) -> None:
@@ -205,8 +207,7 @@ class Session:
         if snapshot.number > self.order.last + 1:
             await self._catch_up(snapshot.number - 1)
         self._feed(snapshot)
-        if snapshot.utxo is not None:
-            self._chain_from(snapshot.utxo)
+        self._chain_from(snapshot)
 
     def _feed(self, snapshot: msg.Snapshot) -> None:
         self._take(self.order.feed(snapshot.number, snapshot.transactions))
@@ -230,58 +231,44 @@ class Session:
             await self._look_for_the_end()
         if self.life.state not in _FOLLOWED:
             return
-        await self._read_head()
+        head = await read_head(self.node)
+        self._set_parties(head.parties)
+        self.life.deadline = head.deadline or self.life.deadline
         self.order.begin(self.life.head_id or "")
-        snapshot = await self._read_snapshot()
+        snapshot = await read_snapshot(self.node)
         if snapshot is not None:
+            self._outputs_signed = snapshot.signable.accumulator is None
             check(snapshot, self._head_parties, self.members)
             if snapshot.number > self.order.last + 1:
                 await self._catch_up(snapshot.number - 1, snapshot)
             self._feed(snapshot)
-        await self._read_chain()
+            self._chain_from(snapshot, arrived=head.version > snapshot.signable.version)
         self.synced = True
         if self.stall is not None and self.submission.flight is None:
             self._resumed()
         self.submission.pruned()
         self.notify()
 
-    async def _read_head(self) -> None:
-        """The parties in the order in which they sign, and the deadline of a closed head."""
-        _, head = await self.node.request("GET", "/head")
-        try:
-            contents = head["contents"]
-            keys = tuple(bytes.fromhex(p["vkey"]) for p in contents["parameters"]["parties"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise MalformedMessage(f"GET /head: {error}") from None
-        self._set_parties(keys)
-        self.life.deadline = str(contents.get("contestationDeadline", self.life.deadline))
-
     def _set_parties(self, keys: tuple[bytes, ...]) -> None:
         if self.parties and set(keys) != set(self.parties):
             raise Unverified("the head's parties are not the roster's", remedy="check the Hydra keys")
         self._head_parties = keys
 
-    async def _read_snapshot(self) -> msg.Snapshot | None:
-        """The node's confirmed snapshot; None before the first."""
-        status, item = await self.node.request("GET", "/snapshot")
-        if status == 404 or (isinstance(item, dict) and "snapshot" not in item):
-            return None
-        try:
-            snapshot = msg.snapshot_from_json(item["snapshot"], item["signatures"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MalformedMessage(f"GET /snapshot: {error}") from None
-        self._outputs_signed = snapshot.signable.accumulator is None
-        return snapshot
+    def _chain_from(self, snapshot: msg.Snapshot | None, *, arrived: bool = False) -> None:
+        """Take the chain's tip from the snapshot that the order has just come to, and from no other.
 
-    async def _read_chain(self) -> None:
-        status, utxo = await self.node.request("GET", "/snapshot/utxo")
-        if status == 200:
-            self._chain_from(utxo)
-
-    def _chain_from(self, utxo: object) -> None:
-        head_id = self.life.head_id or ""
-        own = utxo_json.from_json(utxo, (self.wallet.address,))
-        self.submission.chain_at(anchor.find_tip(own.items(), self.wallet.address, head_id))
+        A tip from elsewhere, such as GET /snapshot/utxo, may be ahead of the order: the anchor in flight
+        would look lost where it is confirmed, and its record would be written twice. `arrived` says that L1
+        has moved the snapshot's deposit into the head.
+        """
+        if snapshot is None or snapshot.utxo is None or snapshot.number != self.order.last:
+            return
+        self._latest = snapshot
+        address = self.wallet.address
+        own = utxo_json.from_json(snapshot.utxo, (address,))
+        if arrived:
+            own |= {at: o for at, o in snapshot.signable.to_commit.items() if o.address == address}
+        self.submission.chain_at(anchor.find_tip(own.items(), address, snapshot.head_id))
         self.resume_sending()
 
     async def _catch_up(self, to: int, current: msg.Snapshot | None = None) -> None:
@@ -314,7 +301,7 @@ class Session:
             self._feed(snapshot)
 
     async def _fill_gap(self, current: msg.Snapshot | None) -> None:
-        current = current or await self._read_snapshot()
+        current = current or await read_snapshot(self.node)
         if current is None or current.utxo is None:
             raise NodeUnavailable("the node no longer has the snapshot it announced")
         gap = HistoryGap(
@@ -422,7 +409,7 @@ class Session:
         """A node that is ahead of us at two looks has told others, not us: connect anew."""
         if not self.synced:
             return
-        snapshot = await self._read_snapshot()
+        snapshot = await read_snapshot(self.node)
         ahead = snapshot is not None and snapshot.number > self.order.last
         if ahead and self._behind_at == self.order.last:
             _log.warning("LedgerMissedSnapshots", last=self.order.last)

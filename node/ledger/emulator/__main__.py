@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import trio
 from node.ledger import transaction
 from node.ledger.emulator.server import fresh_genesis, serve
 from node.ledger.emulator.state import Genesis
-from node.ledger.emulator.store import Store
+from node.ledger.emulator.store import read_genesis
 from protocol.errors import StarlingError
 
 FUNDS = 100_000_000  # lovelace per party on the simulated L1
@@ -50,27 +51,33 @@ def _genesis(arguments: argparse.Namespace) -> Genesis | None:
 
 
 def main(command_line: Sequence[str] | None = None) -> int:
-    """Serve until interrupted; the exit code. `command_line` defaults to the process's arguments."""
+    """Serve until told to stop; the exit code. `command_line` defaults to the process's arguments."""
     arguments = _parse(command_line)
+    failure: BaseException | None = None
     try:
         genesis = _genesis(arguments)
         parties = len(genesis.participants) if genesis else _known_parties(arguments.folder)
         ports = [arguments.port + n for n in range(parties)]
-        trio.run(serve, arguments.folder, ports, arguments.control_port, genesis)
-    except KeyboardInterrupt:
-        return 0
-    except (StarlingError, ValueError) as error:
-        sys.stderr.write(f"hydra-emulator: {error}\n")
-        return 1
-    return 0
+        trio.run(_until_told, arguments.folder, ports, arguments.control_port, genesis)
+    except* (StarlingError, ValueError) as group:
+        failure = group
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    if failure is not None:
+        sys.stderr.write(f"hydra-emulator: {failure}\n")
+    return 0 if failure is None else 1
+
+
+async def _until_told(folder: Path, ports: Sequence[int], control_port: int, genesis: Genesis | None) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, folder, ports, control_port, genesis)
+            await anext(signals)
+            nursery.cancel_scope.cancel()
 
 
 def _known_parties(folder: Path) -> int:
-    store = Store(folder)
-    try:
-        return len(store.genesis(None).hydra_seeds)
-    finally:
-        store.close()
+    return len(read_genesis(folder).hydra_seeds)
 
 
 if __name__ == "__main__":

@@ -84,5 +84,8 @@ class Control:
             "headId": state.head_id,
             "snapshot": state.number,
             "pending": len(state.pending),
-            "parties": [{"online": p.online, "synced": p.synced} for p in state.parties],
+            "parties": [
+                {"vkey": key.hex(), "online": p.online, "synced": p.synced}
+                for key, p in zip(self._hub.head.vkeys, state.parties, strict=True)
+            ],
         }

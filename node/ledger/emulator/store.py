@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Sequence
@@ -29,6 +30,11 @@ class Store:
         self._log = folder / "events.jsonl"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._file = os.open(self._log, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise BrokenStore(f"{folder} is in use", remedy="stop the other emulated head") from None
 
     def close(self) -> None:
         os.close(self._file)
@@ -36,9 +42,9 @@ class Store:
     def genesis(self, fresh: Genesis | None) -> Genesis:
         """The genesis of this folder; a folder without one takes `fresh`."""
         if self._genesis.exists():
-            return self._read_genesis()
+            return read_genesis(self._genesis.parent)
         if fresh is None:
-            raise BrokenStore(f"{self._genesis} is missing", remedy="start with parties and funds")
+            raise BrokenStore(f"{self._genesis} is missing", remedy="name the participants")
         record = {name: getattr(fresh, name) for name in Genesis.__dataclass_fields__}
         record.update({name: [b.hex() for b in record[name]] for name in _BYTES})
         record["funds"] = [[address.hex(), lovelace] for address, lovelace in fresh.funds]
@@ -48,15 +54,6 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
         return fresh
-
-    def _read_genesis(self) -> Genesis:
-        try:
-            record = json.loads(self._genesis.read_text())
-            record.update({name: tuple(map(bytes.fromhex, record[name])) for name in _BYTES})
-            record["funds"] = tuple((bytes.fromhex(a), int(n)) for a, n in record["funds"])
-            return Genesis(**record)
-        except (ValueError, KeyError, TypeError) as error:
-            raise BrokenStore(f"{self._genesis} is not a genesis: {error}") from error
 
     def load(self) -> list[ev.Event]:
         """All events; a last line that a crash cut short is dropped from the file."""
@@ -82,3 +79,17 @@ class Store:
             view = view[os.write(self._file, view) :]
         if any(not isinstance(event, _REVOCABLE) for event in new):
             await trio.to_thread.run_sync(os.fsync, self._file)
+
+
+def read_genesis(folder: Path) -> Genesis:
+    """The genesis kept in `folder`; BrokenStore if there is none."""
+    path = folder / "genesis.json"
+    try:
+        record = json.loads(path.read_text())
+        record.update({name: tuple(map(bytes.fromhex, record[name])) for name in _BYTES})
+        record["funds"] = tuple((bytes.fromhex(a), int(n)) for a, n in record["funds"])
+        return Genesis(**record)
+    except OSError as error:
+        raise BrokenStore(f"{path}: {error.strerror}", remedy="name the participants") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise BrokenStore(f"{path} is not a genesis: {error}") from error

@@ -68,17 +68,20 @@ class Cohort:
     owner: dict[HydraLedger, Wallet] = field(default_factory=dict)
     timing: Timing = QUICK
     running: trio.CancelScope = field(default_factory=trio.CancelScope)
+    stopped: trio.Event = field(default_factory=trio.Event)
 
     async def start(self):
-        self.running = trio.CancelScope()
+        self.running, self.stopped = trio.CancelScope(), trio.Event()
         self.ports, self.control = await self.nursery.start(self._serve)
 
     async def _serve(self, task_status):
         with self.running:
             await serve(self.folder, self.ports, self.control, self.genesis, task_status=task_status)
+        self.stopped.set()
 
-    def stop(self):
+    async def stop(self):
         self.running.cancel()
+        await self.stopped.wait()
 
     @functools.cached_property
     def emulator(self):

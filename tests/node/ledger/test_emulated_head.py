@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import pytest
@@ -11,7 +12,7 @@ from node.ledger.emulator import events as ev
 from node.ledger.emulator.head import MAX_TRANSACTIONS, Head, Refused
 from node.ledger.emulator.rules import Invalid
 from node.ledger.emulator.state import Genesis
-from node.ledger.emulator.store import BrokenStore, Store
+from node.ledger.emulator.store import BrokenStore, Store, read_genesis
 from node.ledger.emulator.views import Views
 from node.ledger.snapshot import verified
 from node.ledger.transaction import TxIn, TxOut
@@ -293,9 +294,9 @@ async def test_the_log_gives_the_same_head_again(opened, tmp_path):
     opened.head.set_online(2, False, opened.now)
     for tx in payments[:3]:
         opened.say(0, "NewTx", tx)
-    store = Store(tmp_path / "head")
-    await store.append(opened.head.state.events)
-    again = Driver(Head(_genesis(), store.load()))
+    with contextlib.closing(Store(tmp_path / "head")) as store:
+        await store.append(opened.head.state.events)
+        again = Driver(Head(_genesis(), store.load()))
     assert _fingerprint(again.head) == _fingerprint(opened.head)
     for driver in (opened, again):
         driver.now = 5000.0
@@ -307,26 +308,29 @@ async def test_the_log_gives_the_same_head_again(opened, tmp_path):
 
 async def test_a_torn_last_line_is_dropped_and_other_damage_refused(opened, tmp_path):
     folder = tmp_path / "head"
-    store = Store(folder)
-    await store.append(opened.head.state.events)
-    log = folder / "events.jsonl"
-    whole = log.read_bytes()
-    log.write_bytes(whole + b'{"event":"HeadOp')
-    assert len(Store(folder).load()) == len(opened.head.state.events)
-    assert log.read_bytes() == whole
-    log.write_bytes(whole.replace(b'"HeadOpened"', b'"HeadOpenee"'))
-    with pytest.raises(BrokenStore, match="damaged"):
-        Store(folder).load()
+    with contextlib.closing(Store(folder)) as store:
+        await store.append(opened.head.state.events)
+        log = folder / "events.jsonl"
+        whole = log.read_bytes()
+        log.write_bytes(whole + b'{"event":"HeadOp')
+        assert len(store.load()) == len(opened.head.state.events)
+        assert log.read_bytes() == whole
+        log.write_bytes(whole.replace(b'"HeadOpened"', b'"HeadOpenee"'))
+        with pytest.raises(BrokenStore, match="damaged"):
+            store.load()
 
 
 def test_the_genesis_is_kept_and_private(tmp_path):
-    store = Store(tmp_path / "head")
-    with pytest.raises(BrokenStore):
-        store.genesis(None)
-    assert store.genesis(_genesis()) == _genesis()
-    assert Store(tmp_path / "head").genesis(None) == _genesis()
-    for path in (tmp_path / "head").iterdir():
+    folder = tmp_path / "head"
+    with contextlib.closing(Store(folder)) as store:
+        with pytest.raises(BrokenStore, match="participants"):
+            store.genesis(None)
+        assert store.genesis(_genesis()) == _genesis()
+        assert store.genesis(None) == _genesis()
+        with pytest.raises(BrokenStore, match="in use"):
+            Store(folder)
+    for path in folder.iterdir():
         assert path.stat().st_mode & 0o077 == 0
-    (tmp_path / "head" / "genesis.json").write_text(json.dumps({"hydra_seeds": 3}))
-    with pytest.raises(BrokenStore):
-        store.genesis(None)
+    (folder / "genesis.json").write_text(json.dumps({"hydra_seeds": 3}))
+    with pytest.raises(BrokenStore, match="not a genesis"):
+        read_genesis(folder)

@@ -6,7 +6,7 @@ import pytest
 import trio
 import trio.testing
 
-from node.ledger import anchor
+from node.ledger import anchor, transaction
 from node.ledger.audit import Verdict, audit_settlement
 from node.ledger.client.order import Recovered, links_of
 from node.ledger.errors import CommandRefused
@@ -173,7 +173,7 @@ async def test_connections_and_the_node_itself_may_break(cohort, take):
         if n % 3 == 0:
             await cohort.emulator.party(1 + n % 2, "drop")
         if n == 6:
-            cohort.stop()
+            await cohort.stop()
             await cohort.start()
     orders = [await take(ledger, 12) for ledger in ledgers]
     assert orders[0] == orders[1] == orders[2]
@@ -284,3 +284,42 @@ async def test_commands_that_the_head_refuses_are_errors(cohort):
     with pytest.raises(CommandRefused, match="/commits"):
         await ledger.recover_deposit("xyz")
     assert await ledger.pending_deposits() == []
+
+
+async def test_breaks_at_full_speed_write_nothing_twice(cohort, take):
+    """Connections break while anchors are under way: what a node knows and what was heard of it differ."""
+    ledgers = await _three(cohort)
+    await cohort.fund(*ledgers)
+    each = 8
+
+    async def write(member, ledger):
+        for n in range(each):
+            await ledger.submit(b"%d of %d" % (n, member))
+
+    async def disturb():
+        for n in range(150):
+            await cohort.emulator.party(1 + n % 3, "drop")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(disturb)
+        for member, ledger in enumerate(ledgers, start=1):
+            nursery.start_soon(write, member, ledger)
+        orders = [await take(ledger, 3 * each) for ledger in ledgers]
+        nursery.cancel_scope.cancel()
+    assert orders[0] == orders[1] == orders[2]
+    for member in (1, 2, 3):
+        assert [r.datum for r in orders[0] if r.member == member] == [
+            b"%d of %d" % (n, member) for n in range(each)
+        ]
+    await ledgers[0].submit(b"the end")
+    assert (await take(ledgers[0], 1, after=3 * each))[0].datum == b"the end"
+
+
+async def test_an_output_is_taken_back_to_l1(cohort):
+    ledger, _ = await cohort.follow(1)
+    await cohort.fund(ledger)
+    wallet = cohort.wallets[0]
+    tip = ledger.tip
+    body = transaction.build_body((tip.at,), (tip.output,))
+    await ledger.decommit(transaction.parse(wallet.sign(body)))
+    assert list((await cohort.emulator.chain_utxo(wallet.address)).values()) == [tip.output]

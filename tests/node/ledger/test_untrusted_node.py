@@ -183,7 +183,7 @@ async def test_a_node_in_another_head_is_named_foreign(cohort):
 
 
 async def test_an_absent_node_is_a_stall_and_its_return_ends_it(cohort, event_of):
-    cohort.stop()
+    await cohort.stop()
     ledger = cohort.ledger(1)
     with ledger.events() as events:
         cohort.nursery.start_soon(ledger.run)
