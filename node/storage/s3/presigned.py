@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import socket
-import ssl
+import urllib.error
+import urllib.request
+from http import HTTPStatus
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from node.storage.calls import Call
 from node.storage.errors import AccessRefused, ObjectAbsent, StorageUnavailable
 from node.storage.limits import CHUNK, MAX_GRANTED_OBJECTS
 from node.storage.store import Sink
+from protocol.errors import StarlingError
 
 _TIMEOUT: Final = 30.0  # seconds for connecting, and for one read
 _Url = Annotated[str, msgspec.Meta(max_length=4096)]
@@ -64,43 +66,41 @@ class PresignedStore:
         url = self._urls.get(path)
         if url is None:
             raise ObjectAbsent(f"the grant has no object {path}")
-        connection = _connect(url)
-        try:
-            with call.closing(lambda: _break_off(connection), keep=True):
-                parts = urlsplit(url)
-                connection.request(
-                    "GET", f"{parts.path}?{parts.query}", headers={"Accept-Encoding": "identity"}
-                )
-                response = connection.getresponse()
-                self._check(response.status, path)
-                while chunk := response.read(CHUNK):
-                    sink(chunk)
-        except (OSError, http.client.HTTPException) as error:
-            call.check()
-            raise StorageUnavailable(f"{self.place}: {type(error).__name__}") from error
-        finally:
-            connection.close()
-
-    def _check(self, status: int, path: str) -> None:
-        if status == http.HTTPStatus.OK:
-            return
-        if status == http.HTTPStatus.NOT_FOUND:
-            raise ObjectAbsent(f"no object {path} in {self.place}")
-        if status in (http.HTTPStatus.FORBIDDEN, http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.BAD_REQUEST):
-            raise AccessRefused(f"{self.place} refuses the grant with status {status}")
-        raise StorageUnavailable(f"{self.place} answers with status {status}")
+        read_url(call, url, sink, what=f"{path} in {self.place}")
 
 
-def _connect(url: str) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
-    if parts.scheme == "https":
-        return http.client.HTTPSConnection(
-            parts.netloc, timeout=_TIMEOUT, context=ssl.create_default_context()
-        )
-    return http.client.HTTPConnection(parts.netloc, timeout=_TIMEOUT)
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    """A server may not send us elsewhere."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Refuse; the redirection is then an error."""
 
 
-def _break_off(connection: http.client.HTTPConnection) -> None:
-    """Make a blocked read of another thread return."""
-    if connection.sock is not None:
-        connection.sock.shutdown(socket.SHUT_RDWR)
+_OPENER: Final = urllib.request.build_opener(_NoRedirection)  # goes through the environment's proxies
+
+
+def read_url(call: Call, url: str, sink: Sink, *, what: str) -> None:
+    """Hand what a presigned URL gives to `sink`, in chunks; `what` names it in errors, for the URL is secret.
+
+    Raises ObjectAbsent, AccessRefused or StorageUnavailable.
+    """
+    try:
+        with _OPENER.open(url, timeout=_TIMEOUT) as response:
+            while chunk := response.read(CHUNK):
+                sink(chunk)
+            if response.length:
+                raise StorageUnavailable(f"{what}: the answer breaks off {response.length} bytes early")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise _meaning(error.code, what) from None
+    except (OSError, http.client.HTTPException) as error:
+        call.check()
+        raise StorageUnavailable(f"{what}: {type(error).__name__}") from error
+
+
+def _meaning(status: int, what: str) -> StarlingError:
+    if status == HTTPStatus.NOT_FOUND:
+        return ObjectAbsent(f"no object {what}")
+    if status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED, HTTPStatus.BAD_REQUEST):
+        return AccessRefused(f"{what}: the server refuses with status {status}")
+    return StorageUnavailable(f"{what}: the server answers with status {status}")

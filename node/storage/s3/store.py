@@ -23,7 +23,7 @@ from node.storage.errors import (
     StorageUnavailable,
 )
 from node.storage.limits import CHUNK, MAX_GRANTED_OBJECTS, MIB
-from node.storage.s3.presigned import encode_urls
+from node.storage.s3.presigned import encode_urls, read_url
 from node.storage.store import Caveats, Sink, Stat
 from protocol.errors import OwnFault, StarlingError
 
@@ -31,6 +31,7 @@ _WINDOW: Final = 8 * MIB  # bytes of one request; what is larger goes in parts
 _PARTS: Final = 2  # of one upload at once: bounds memory
 _REQUEST: Final = 60.0  # seconds for one window: a line slower than 140 kB/s is as good as stalled
 _CONNECT: Final = 10.0
+_READING: Final = timedelta(minutes=15)  # for a request to begin
 _LONGEST_GRANT: Final = timedelta(days=7)  # of a presigned URL, by the signature's definition
 _REFUSED: Final = ("403", "401")
 _FULL: Final = ("507", "QuotaExceeded", "LimitExceeded")
@@ -102,14 +103,8 @@ class S3Store:
     def get(self, call: Call, path: str, sink: Sink) -> None:
         """See `Store.get`."""
         with self._told(path):
-            size = obstore.head(self._client, path)["size"]
-            if size <= _WINDOW:  # a range that covers everything is answered unlike others
-                sink(memoryview(obstore.get(self._client, path).bytes()))
-                return
-            for start in range(0, size, _WINDOW):
-                call.check()
-                length = min(_WINDOW, size - start)
-                sink(memoryview(obstore.get_range(self._client, path, start=start, length=length)))
+            url = obstore.sign(self._client, "GET", path, _READING)
+        read_url(call, url, sink, what=f"{path} in {self.place}")
 
     def stat(self, call: Call, path: str) -> Stat:
         """See `Store.stat`; S3 does not tell the expiry."""

@@ -17,9 +17,8 @@ from node.storage.limits import CHUNK, MIB
 from node.storage.uplink.library import Count, ErrorRecord, UploadInfo, UploadOptions, load
 from node.storage.uplink.results import checked, failure_of, freed, raise_if
 
-PART: Final = (
-    32 * MIB
-)  # half of a segment: twice the segments, which the provider counts, for half the memory
+# A segment by itself: a quarter of the memory, for four times the segments that the provider counts.
+PART: Final = 16 * MIB
 
 _Write = Callable[[c_void_p, int, int], Count]
 _Finish = Callable[[c_void_p], "ctypes._Pointer[ErrorRecord]"]

@@ -75,7 +75,7 @@ async def test_small_objects_are_inline_and_large_ones_on_the_node(venue):
 
 
 async def test_large_objects_go_in_parts(venue):
-    content = bytes(33 << 20)
+    content = bytes(17 << 20)
     key = await put(venue, content)
     assert len(venue.emulator.pieces()) == 2
     await venue.bucket.verify(key, size=len(content))
@@ -160,19 +160,19 @@ async def test_waiting_for_a_silent_satellite_is_cancelled_at_once(venue):
     assert scope.cancelled_caught
 
 
-async def test_a_connection_lost_in_mid_upload_leaves_nothing(impatient):
-    content = bytes(8 << 20)
-    satellite = impatient.emulator.satellite
+@pytest.mark.parametrize("mebibytes", [2, 20])
+async def test_a_network_lost_in_mid_upload_leaves_nothing(impatient, mebibytes):
+    content = bytes(mebibytes << 20)
+    emulator = impatient.emulator
 
-    async def lose_connections() -> None:
-        while "BeginSegment" not in satellite.calls:
-            await trio.sleep(0)
-        await impatient.emulator.drop_connections()
+    async def lose_it(size: int) -> None:
+        if size > 1 << 20:
+            await emulator.drop_connections()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(lose_connections)
-        with pytest.raises(StorageUnavailable):
-            await put(impatient, content)
+    emulator.node.interfere, undisturbed = lose_it, emulator.node.interfere
+    with pytest.raises(StorageUnavailable):
+        await put(impatient, content)
+    emulator.node.interfere = undisturbed
     assert await impatient.bucket.list(scope_of(JOB)) == []
     await impatient.bucket.verify(await put(impatient, content), size=len(content))
 
@@ -263,6 +263,8 @@ async def test_everything_is_freed(tmp_path):
                 await put(venue, SMALL)
         venue.bucket = None
         del granted
-    gc.collect()
     assert before
-    assert is_empty()
+    with trio.fail_after(20):  # threads that were broken off may take a moment on a busy machine
+        while not is_empty():
+            gc.collect()
+            await trio.sleep(0.01)
