@@ -12,6 +12,7 @@ from msgspec import Meta
 from node.learning.tensors import SharedTensor
 from node.peers import Card
 from protocol.crypto.threshold import MAX_MEMBERS, MIN_MEMBERS
+from protocol.encoding.layout import MAX_CLIP, MIN_CLIP
 from protocol.encoding.weighting import MAX_WEIGHT
 from protocol.errors import OperatorFault, StarlingError
 from protocol.manifest import Deadlines, Encoding, Manifest, Parameter, TensorSpec
@@ -21,7 +22,7 @@ from protocol.wire import MAX_KEY_ATTEMPTS, MAX_ROUNDS
 
 Name = Annotated[str, Meta(min_length=1, max_length=60)]
 Weight = Annotated[int, Meta(ge=1, le=MAX_WEIGHT)]
-Clip = Annotated[float, Meta(gt=0)]
+Clip = Annotated[float, Meta(ge=MIN_CLIP, le=MAX_CLIP)]
 Seconds = Annotated[int, Meta(ge=1, le=30 * 24 * 3600)]
 
 DEFAULT_CLIP = 1.0
@@ -210,5 +211,6 @@ def _checked(manifest: Manifest) -> Manifest:
     except OperatorFault:
         raise
     except StarlingError as error:
-        raise OperatorFault(f"this job cannot be: {error.what}", remedy=error.remedy) from error
+        remedy = error.remedy or "mend the job file"
+        raise OperatorFault(f"this job cannot be: {error.what}", remedy=remedy) from error
     return manifest

@@ -66,7 +66,7 @@ def sparkline(values: Sequence[float], width: int = 40) -> str:
 def value(given: Any) -> str:  # noqa: ANN401  (any JSON value)
     """Any JSON value in one line."""
     match given:
-        case None | "" | [] | {}:
+        case None | str() | list() | dict() if not given:
             return "–"
         case bool():
             return "yes" if given else "no"

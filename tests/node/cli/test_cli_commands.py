@@ -1,0 +1,221 @@
+"""Commands against a node: what they ask, what they print, and how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.fake_node import JOB, PEERS, FakeNode
+
+from node.cli.exits import BUG, MEMBER_FAULT, OK, REFUSED, UNREACHABLE, USAGE
+from node.cli.main import build_parser, main
+
+ROOT = Path(__file__).parents[3]
+
+JOB_FILE = """
+name = "digits"
+task = "mnist"
+rounds = 3
+
+[parameters]
+model = "cnn3"
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        ("status", ["clinic-a", "1 of 2 connected", "1 h 6 min", "3fe100000000", "members' updates (3)"]),
+        ("head", ["open", "17"]),
+        ("storage", ["/srv/bucket", "2.0 MB", "2, 3"]),
+        ("peers", ["clinic-b", "yes", "12 ms", "1.2 MB", "clinic-c"]),
+        ("peers list", ["clinic-b"]),
+        ("job", ["digits", "running", "1 of 5"]),
+        ("job list", ["digits"]),
+        ("job show", ["mnist (model cnn3)", "3 contributions seal", "clinic-b", "COMMITTED"]),
+        ("job show 3fe1", ["digits"]),
+        ("rounds", ["opened", "1, 2, 3", "97.12 %", "cdcdcdcdcdcd"]),
+        ("rounds 3fe1", ["opened"]),
+    ],
+)
+def test_what_people_see(starling, node: FakeNode, command: str, shown: list[str]):
+    told = starling(*command.split())
+    assert told.code == OK
+    for text in shown:
+        assert text in told.out
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "head", "storage", "peers", "job", "job show", "rounds", "card", "shutdown"],
+)
+def test_everything_is_there_as_json(starling, node: FakeNode, command: str):
+    before, after = starling("--json", *command.split()[:1], *command.split()[1:]), None
+    assert before.code == OK
+    json.loads(before.out)
+    if command != "shutdown":
+        after = starling(*command.split(), "--json")
+        assert after.out == before.out
+
+
+def test_json_is_what_the_node_said(starling, node: FakeNode):
+    assert starling("peers", "--json").json == PEERS
+    assert starling("rounds", "--json").json[0]["metrics"] == {"accuracy": 0.9712, "loss": None}
+
+
+def test_what_others_wrote_cannot_control_the_terminal(starling, node: FakeNode):
+    assert "\x1b" not in starling("peers").out
+
+
+def test_a_job_file_is_proposed(starling, node: FakeNode, tmp_path: Path):
+    file = tmp_path / "job.toml"
+    file.write_text(JOB_FILE)
+    told = starling("job", "propose", file)
+    assert (told.code, JOB in told.out) == (OK, True)
+    spec = {"name": "digits", "task": "mnist", "rounds": 3, "parameters": {"model": "cnn3"}}
+    assert node.calls == [("propose", spec)]
+
+
+def test_a_card_is_added_from_a_file(starling, node: FakeNode, tmp_path: Path):
+    file = tmp_path / "card.json"
+    file.write_text('{"name": "clinic-b"}')
+    assert starling("peers", "add", file).out == "added clinic-b\n"
+    assert node.calls == [("add_peer", {"name": "clinic-b"})]
+
+
+def test_the_addresses_of_a_card_can_be_given(starling, node: FakeNode):
+    told = starling("card", "--address", "/dns4/a.example/tcp/4711")
+    assert told.json["addresses"] == ["/dns4/a.example/tcp/4711"]
+
+
+def test_a_model_is_exported_to_where_the_caller_is(starling, node: FakeNode, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert starling("job", "export", "3FE1", "model").code == OK
+    assert node.calls == [("export_model", "3fe1", str(tmp_path / "model.npz"))]
+
+
+def test_declining_gives_the_reason(starling, node: FakeNode):
+    assert starling("job", "decline", "3fe1", "--reason", "no ethics vote").code == OK
+    assert node.calls == [("decline", "3fe1", "no ethics vote")]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "what", "remedy"),
+    [
+        ("peers remove x", REFUSED, "no peer is called 'x'", "see `starling peers`"),
+        ("job show beef", REFUSED, "no job begins with 'beef'", "see `starling job list`"),
+        ("job propose /nowhere.toml", REFUSED, "/nowhere.toml cannot be read", "name a job file"),
+        ("peers add /nowhere.json", REFUSED, "/nowhere.json cannot be read", "name a peer's card"),
+        ("job accept 3fe1", MEMBER_FAULT, "another key", ""),
+        ("job stop 3fe1", BUG, "the node met a bug", "ControlRequestFailed"),
+        ("watch", REFUSED, "needs a terminal", "starling logs -f"),
+    ],
+)
+def test_faults_have_a_line_a_remedy_and_a_code(
+    starling, node: FakeNode, command: str, code: int, what: str, remedy: str
+):
+    told = starling(*command.split())
+    assert (told.code, told.out.strip().splitlines()[1:]) == (code, [])
+    assert what in told.err.splitlines()[0]
+    assert remedy in told.err
+    assert "Traceback" not in told.err
+    as_json = json.loads(starling("--json", *command.split()).err) if "watch" not in command else None
+    if as_json is not None:
+        assert (what in as_json["error"], as_json["exit"]) == (True, code)
+
+
+def test_no_node_is_a_code_of_its_own(starling, tmp_path: Path):
+    told = starling("status", "--socket", tmp_path / "no.sock")
+    assert told.code == UNREACHABLE
+    assert "start starlingd" in told.err
+
+
+def test_no_configuration_says_how_to_make_one(starling, tmp_path: Path):
+    told = starling("status", "--config", tmp_path / "no.toml")
+    assert told.code == REFUSED
+    assert "starling init" in told.err
+
+
+@pytest.mark.parametrize(
+    "command", ["", "nonsense", "job accept", "job accept zz", "status extra", "status --jsn"]
+)
+def test_a_wrong_command_line_is_a_code_of_its_own(starling, command: str):
+    assert starling(*command.split()).code == USAGE
+
+
+def test_a_bug_in_the_command_itself_is_said_to_be_one(starling, node: FakeNode, monkeypatch):
+    monkeypatch.setattr("node.cli.commands.status._head_line", None)
+    told = starling("status")
+    assert told.code == BUG
+    assert "this is a bug" in told.err
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]):
+    for path in paths(build_parser()):
+        with pytest.raises(SystemExit) as ended:
+            main([*path, "--help"])
+        assert ended.value.code == 0
+        assert "usage: starling" in capsys.readouterr().out
+
+
+def paths(parser, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [before]
+    for action in parser._actions:
+        for name, each in (action.choices or {}).items() if hasattr(action, "add_parser") else ():
+            if not each.get_default("takes_rest"):
+                found += paths(each, (*before, name))
+    return found
+
+
+def test_status_loads_nothing_heavy(node: FakeNode):
+    program = (
+        "import sys\nfrom node.cli.main import main\nmain(['status'])\n"
+        "heavy = {'torch', 'libp2p', 'numpy', 'trio', 'rich', 'gmpy2', 'nacl', 'structlog'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert told.stderr.strip() == ""
+    assert "clinic-a" in told.stdout
+
+
+def in_terminal(*command: str) -> tuple[int, str]:
+    """The exit code and the screen of `starling` at a terminal; at the sight of a job it is interrupted."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"COLUMNS": "120", "LINES": "50", "TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "node.cli.main", *command],
+        stdin=theirs, stdout=theirs, stderr=theirs, cwd=ROOT, env=environment, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    screen, interrupted = b"", False
+    try:
+        while piece := os.read(ours, 65536):
+            screen += piece
+            if b"joint model" in screen and not interrupted:
+                process.send_signal(signal.SIGINT)
+                interrupted = True
+    except OSError:  # the terminal of a process that ended
+        pass
+    os.close(ours)
+    return process.wait(30), screen.decode(errors="replace")
+
+
+def test_tables_are_drawn_on_a_terminal(node: FakeNode):
+    code, screen = in_terminal("peers")
+    assert code == OK
+    assert "\x1b[1m" in screen
+    assert "clinic-b" in screen
+
+
+def test_watch_draws_until_it_is_interrupted(node: FakeNode):
+    code, screen = in_terminal("watch")
+    assert code == 130
+    for text in ("clinic-b", "waits for", "accuracy"):
+        assert text in screen
+    assert "\x1b[?1049l" in screen, "the terminal is given back"
