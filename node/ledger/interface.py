@@ -163,10 +163,13 @@ class Ledger(Protocol):
         """Init, and wait until the head is open."""
 
     async def deposit(self, utxo: UTxO) -> str:
-        """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id."""
+        """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id.
+
+        A deposit ends by arriving or by expiring after the head's deposit period, which may be hours.
+        """
 
     async def close(self) -> None:
         """Close, and wait until it is closed."""
 
     async def fanout(self) -> None:
-        """Fan out once the contestation period is over, and wait until the head is finalised."""
+        """Fan out once the contestation period is over, however long; wait until the head is finalised."""

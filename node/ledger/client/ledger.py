@@ -22,6 +22,7 @@ from node.ledger.wallet import Wallet
 from protocol.errors import OwnFault
 
 COMMAND_TIMEOUT = 900.0  # seconds; L1 transactions take minutes when the chain is busy
+GRACE = 60.0  # seconds for another party's transaction to have the effect that L1 refused to ours
 MAX_EVENTS = 1_000  # events a listener may leave unread
 _AFTER_OPEN = (
     LedgerState.OPEN,
@@ -166,6 +167,8 @@ class HydraLedger:
             state = self._pending_command
         elif state is LedgerState.OPEN and session.submission.tip is None:
             state = LedgerState.FUNDING
+        if state is LedgerState.IDLE and session.life.head_id is not None:
+            return state, f"news of head {session.life.head_id}, which the hydra-node no longer knows"
         if state is LedgerState.CLOSED:
             return state, f"the contestation deadline {session.life.deadline}"
         return state, _WAITS[state]
@@ -182,8 +185,7 @@ class HydraLedger:
 
     async def fanout(self) -> None:
         """Fan out once the contestation period is over, and wait until the head is finalised."""
-        with self._deadline("Fanout"):
-            await self._until(lambda: self._is(LedgerState.FANOUT_POSSIBLE, *_AFTER_OPEN[3:]))
+        await self._until(lambda: self._is(LedgerState.FANOUT_POSSIBLE, *_AFTER_OPEN[3:]))
         await self._carry_out("Fanout", LedgerState.FANNING_OUT, lambda: self._is(LedgerState.FINALISED))
 
     async def decommit(self, tx: Transaction) -> None:
@@ -209,8 +211,7 @@ class HydraLedger:
         signed = transaction.parse(raw)
         await self._request("POST", "/cardano-transaction", utxo_json.envelope(signed))
         deposit_id = signed.id.hex()
-        with self._deadline("deposit"):
-            await self._until(lambda: self._settled(deposit_id, utxo))
+        await self._until(lambda: self._settled(deposit_id, utxo))
         if deposit_id in session.life.failed_deposits:
             raise CommandRefused(
                 f"deposit {deposit_id}: {session.life.failed_deposits[deposit_id]}",
@@ -257,7 +258,10 @@ class HydraLedger:
                         continue
                     answered = partial(self._refused, tag, before)
                     await self._until(lambda: done() or answered() or session.disconnected)  # noqa: B023
-                    if self._refused(tag, before) and not done():
+                    if answered() and session.refusal is not None and session.refusal[1].on_chain:
+                        with trio.move_on_after(GRACE):
+                            await self._until(done)
+                    if answered() and not done():
                         raise CommandRefused(f"{tag}: {session.refusal and session.refusal[1].reason}")
         finally:
             self._pending_command = None

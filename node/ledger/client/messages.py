@@ -142,10 +142,14 @@ class EventLogRotated:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
-    """The node did not carry out a client input: `command` is its tag, `reason` why."""
+    """The node did not carry out a client input: `command` is its tag, `reason` why.
+
+    `on_chain` says that L1 refused it, which also happens where another party was faster.
+    """
 
     command: str
     reason: str
+    on_chain: bool = False
 
 
 Message = (
@@ -299,7 +303,7 @@ def _failure(item: Json) -> CommandRefused:
     if tag == "PostTxOnChainFailed":
         error = _mapping(item["postTxError"])
         reason = f"{error.get('tag')}: {str(error.get('failureReason', ''))[:500]}"
-        return CommandRefused(_text(item["postChainTx"]["tag"]), reason)
+        return CommandRefused(_text(item["postChainTx"]["tag"]).removesuffix("Tx"), reason, on_chain=True)
     return CommandRefused(_text(item["clientInput"]["tag"]), tag)
 
 

@@ -147,7 +147,7 @@ class Session:
     async def _greet(self, channel: Channel) -> None:
         with trio.move_on_after(self.timing.greeting):
             while True:
-                _, message = msg.parse(await channel.receive())
+                _, message = self._parse(await channel.receive())
                 if isinstance(message, msg.Greetings):
                     self._publish(self.life.greet(message))
                     _log.info(
@@ -164,11 +164,7 @@ class Session:
 
     async def _receive(self, text: str | bytes, last: int) -> int:
         """Handle one frame; gives the last sequence number seen on this connection."""
-        try:
-            sequence, message = msg.parse(text)
-        except MalformedMessage as error:
-            _log.warning("LedgerMessageRefused", node=repr(self.node), reason=error.what)
-            return last
+        sequence, message = self._parse(text)
         if sequence is not None and sequence <= last:
             return last
         if self.life.is_foreign(message):
@@ -176,6 +172,14 @@ class Session:
         else:
             await self._handle(message)
         return last if sequence is None else sequence
+
+    def _parse(self, text: str | bytes) -> tuple[int | None, msg.Message]:
+        """A frame; a refused one becomes a message without meaning. A snapshot lost that way is missed later."""
+        try:
+            return msg.parse(text)
+        except MalformedMessage as error:
+            _log.warning("LedgerMessageRefused", node=repr(self.node), reason=error.what)
+            return None, msg.Other("refused")
 
     async def _handle(self, message: msg.Message) -> None:
         match message:
@@ -279,7 +283,7 @@ class Session:
                 while self.order.last < to:
                     with trio.fail_after(self.timing.silence):
                         text = await channel.receive()
-                    if await self._replayed(text):
+                    if self._replayed(text):
                         break
         except* trio.TooSlowError:
             raise NodeUnavailable("the node's history stopped in the middle") from None
@@ -288,9 +292,9 @@ class Session:
         if self.order.last < to:
             await self._fill_gap(current)
 
-    async def _replayed(self, text: str | bytes) -> bool:
+    def _replayed(self, text: str | bytes) -> bool:
         """Take in one message of the history; True at its end."""
-        _, message = msg.parse(text)
+        _, message = self._parse(text)
         if isinstance(message, msg.SnapshotConfirmed) and not self.life.is_foreign(message):
             self._replay(message.snapshot)
         return isinstance(message, msg.Greetings)
@@ -322,7 +326,7 @@ class Session:
         async with self.node.connect(history=True, utxo=True) as channel:
             while self.life.state is LedgerState.IDLE:
                 with trio.move_on_after(self.timing.silence) as limit:
-                    _, message = msg.parse(await channel.receive())
+                    _, message = self._parse(await channel.receive())
                 if limit.cancelled_caught or isinstance(message, msg.Greetings):
                     return
                 if not self.life.is_foreign(message):
@@ -330,10 +334,14 @@ class Session:
 
     def _relive(self, message: msg.Message) -> None:
         match message:
-            case msg.HeadIsOpen(_, parties):
+            case msg.HeadIsOpen(head_id, parties):
                 self._set_parties(parties)
-            case msg.SnapshotConfirmed(snapshot):
-                self._replay(snapshot)
+                self.order.begin(head_id)
+            case msg.SnapshotConfirmed(snapshot) if self._head_parties:
+                try:
+                    self._replay(snapshot)
+                except SnapshotMissing as error:
+                    _log.warning("LedgerHistoryTruncated", after=self.order.last, reason=str(error))
             case msg.HeadIsFinalized():
                 self._publish(self.life.handle(message))
 
@@ -407,10 +415,11 @@ class Session:
 
     async def _check_snapshot(self) -> None:
         """A node that is ahead of us at two looks has told others, not us: connect anew."""
-        if not self.synced:
+        if not self.synced or self.life.state not in _FOLLOWED:
             return
         snapshot = await read_snapshot(self.node)
-        ahead = snapshot is not None and snapshot.number > self.order.last
+        ours = snapshot is not None and snapshot.head_id == self.life.head_id
+        ahead = ours and snapshot is not None and snapshot.number > self.order.last
         if ahead and self._behind_at == self.order.last:
             _log.warning("LedgerMissedSnapshots", last=self.order.last)
             self._connected.cancel()
@@ -428,7 +437,7 @@ class Session:
             _log.info(type(event).__name__, head=self.life.head_id)
             self.on_event(event)
         if self.life.state is not LedgerState.OPEN:
-            self.stall = None  # only an open head can stall
+            self._resumed()  # only an open head can stall
         self.notify()
 
     def _stalled(self, stall: Stalled) -> None:

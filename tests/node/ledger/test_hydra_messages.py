@@ -101,7 +101,7 @@ MESSAGES = [
             "postChainTx": {"tag": "CloseTx"},
             "postTxError": {"tag": "NoSeedInput"},
         },
-        msg.CommandRefused("CloseTx", "NoSeedInput: "),
+        msg.CommandRefused("Close", "NoSeedInput: ", on_chain=True),
     ),
     (
         "2.3",
