@@ -244,7 +244,10 @@ class HydraLedger:
     async def _carry_out(
         self, tag: str, meanwhile: LedgerState | None, done: Callable[[], bool], **fields: object
     ) -> None:
-        """Send a client input until it shows effect; again after a lost connection."""
+        """Send a client input and wait for its effect; after a lost connection again, but for Init.
+
+        A second Close or Fanout comes to nothing on L1, a second Init opens a second head.
+        """
         session = self._session
         self._pending_command = meanwhile
         try:
@@ -257,7 +260,7 @@ class HydraLedger:
                         await session.changed.wait()
                         continue
                     answered = partial(self._refused, tag, before)
-                    await self._until(lambda: done() or answered() or session.disconnected)  # noqa: B023
+                    await self._until(lambda: done() or answered() or self._may_repeat(tag))  # noqa: B023
                     if answered() and session.refusal is not None and session.refusal[1].on_chain:
                         with trio.move_on_after(GRACE):
                             await self._until(done)
@@ -265,6 +268,9 @@ class HydraLedger:
                         raise CommandRefused(f"{tag}: {session.refusal and session.refusal[1].reason}")
         finally:
             self._pending_command = None
+
+    def _may_repeat(self, tag: str) -> bool:
+        return self._session.disconnected and tag != "Init"
 
     def _refused(self, tag: str, before: int) -> bool:
         refusal = self._session.refusal

@@ -174,7 +174,7 @@ class Session:
         return last if sequence is None else sequence
 
     def _parse(self, text: str | bytes) -> tuple[int | None, msg.Message]:
-        """A frame; a refused one becomes a message without meaning. A snapshot lost that way is missed later."""
+        """A frame; a refused one becomes a message without meaning. A snapshot lost so is missed later."""
         try:
             return msg.parse(text)
         except MalformedMessage as error:

@@ -19,6 +19,7 @@ from node.ledger.emulator.state import Genesis
 from node.ledger.wallet import Wallet
 
 API_FOLDER = Path(__file__).parents[4] / "shared" / "data" / "hydra-api"
+PATIENCE = 120  # seconds until a test that waits has failed; no measure of speed
 QUICK = Timing(confirm=0.4, poll=0.1, unreachable=0.5, backoff_first=0.05, backoff_last=0.2)
 
 
@@ -132,7 +133,7 @@ def take():
 async def _take(ledger, count, after=0):
     """The first `count` records after a slot."""
     records = []
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         async with contextlib.aclosing(ledger.confirmed(after)) as stream:
             async for record in stream:
                 records.append(record)
@@ -148,7 +149,7 @@ def event_of():
 
 async def _event_of(ledger, kind, **fields: object):
     """The next event of a kind with these fields; a busy machine may cause other stalls before."""
-    with trio.fail_after(30):
+    with trio.fail_after(PATIENCE):
         with ledger.events() as events:
             async for event in events:
                 if isinstance(event, kind) and all(getattr(event, k) == v for k, v in fields.items()):

@@ -35,7 +35,7 @@ class Client:
         return message
 
     async def until(self, tag):
-        with trio.fail_after(20):
+        with trio.fail_after(120):
             while (message := await self.hear())["tag"] != tag:
                 pass
         return message
@@ -51,7 +51,7 @@ class Client:
 async def connect(cohort, member=1, query=""):
     url = cohort.url(member)
     async with (
-        httpx.AsyncClient(base_url=url, timeout=20) as http,
+        httpx.AsyncClient(base_url=url, timeout=120) as http,
         open_websocket_url(url.replace("http", "ws") + "/" + query, max_message_size=1 << 24) as socket,
     ):
         yield Client(socket, http)

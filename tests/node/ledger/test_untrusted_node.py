@@ -163,7 +163,7 @@ async def test_a_head_of_other_parties_is_not_followed(cohort, event_of):
     wary = cohort.ledger(1, parties=strangers)
     with wary.events() as events:
         cohort.nursery.start_soon(wary.run)
-        with trio.fail_after(20):
+        with trio.fail_after(120):
             async for event in events:
                 if isinstance(event, Stalled):
                     break
@@ -176,7 +176,7 @@ async def test_a_node_in_another_head_is_named_foreign(cohort):
     await honest.open_head()
     other = cohort.ledger(1, head_id="cd" * 28)
     cohort.nursery.start_soon(other.run)
-    with trio.fail_after(20):
+    with trio.fail_after(120):
         while other.status().state is LedgerState.CONNECTING:
             await trio.sleep(0.01)
     assert other.status().state is LedgerState.FOREIGN
@@ -187,7 +187,7 @@ async def test_an_absent_node_is_a_stall_and_its_return_ends_it(cohort, event_of
     ledger = cohort.ledger(1)
     with ledger.events() as events:
         cohort.nursery.start_soon(ledger.run)
-        with trio.fail_after(20):
+        with trio.fail_after(120):
             stall = await events.receive()
         assert stall.reason is StallReason.NODE_UNREACHABLE
         assert ledger.status().state is LedgerState.STALLED
