@@ -10,7 +10,7 @@
 EXTENDS Ledger
 
 VARIABLES
-  begun,      \* volatile: [Honest -> the attempt it takes part in, or 0]
+  begun,      \* durable: [Honest -> the attempt it last took part in, or 0]
   held,       \* durable: [Honest -> shares, each of an attempt and a key]
   keyed       \* durable: [Honest -> the key it adopted, or None]
 
@@ -31,8 +31,7 @@ KeyInit ==
 
 Keying(m) == up[m] /\ My(m).phase = "keying"
 
-\* After a restart in an attempt that left no share it may begin it again:
-\* what it said before is void, and the others will notice or not.
+\* Once, across crashes: what it said in an attempt it cannot say differently.
 BeginKey(m) ==
   /\ Keying(m) /\ begun[m] < My(m).attempt
   /\ begun' = [begun EXCEPT ![m] = My(m).attempt]
@@ -67,8 +66,6 @@ AdoptKey(m) ==
        /\ keyed' = [keyed EXCEPT ![m] = k]
        /\ held' = [held EXCEPT ![m] = {share \in @ : share.key = k}]
   /\ UNCHANGED <<begun, cohortVars, ledgerVars>>
-
-KeyLoseVolatile(m) == begun' = [begun EXCEPT ![m] = 0] /\ UNCHANGED <<held, keyed>>
 
 ByzantineKeySend(b) ==
   /\ TheHistory.phase = "keying"

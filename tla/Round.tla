@@ -223,9 +223,10 @@ CatchUp(m) ==
   /\ UNCHANGED <<round, upload, uploads, verified, refused, accepted, released, adopted, given>>
   /\ UNCHANGED <<cohortVars, ledgerVars, storageVars>>
 
+\* Of rounds that it missed only the last one's model must be at hand.
 EndRound(m) ==
   /\ EndedFor(m) /\ My(m).models[round[m]] # None
-  /\ pc[m] = "Combined"
+  /\ pc[m] = "Combined" \/ \E q \in RoundNumbers : q > round[m] /\ My(m).models[q] # None
   /\ adopted' = [adopted EXCEPT ![m][round[m]] = My(m).models[round[m]]]
   /\ Leave(m)
 

@@ -20,7 +20,7 @@ RoundStep(m) == keyed[m] # None /\ (Check(m) \/ Advances(m) \/ Votes(m)) /\ UNCH
 
 Reads(m)     == RoundReads(m) /\ UNCHANGED <<keyVars, lifeVars>>
 Includes(m)  == Live /\ RoundIncludes(m) /\ UNCHANGED <<keyVars, lifeVars>>
-Fails(m)     == RoundFaults(m) /\ KeyLoseVolatile(m) /\ UNCHANGED lifeVars
+Fails(m)     == RoundFaults(m) /\ UNCHANGED <<keyVars, lifeVars>>
 Returns(m)   == Restart(m) /\ UNCHANGED <<keyVars, lifeVars>>
 
 Misbehaves(b) ==

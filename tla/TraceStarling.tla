@@ -149,7 +149,7 @@ IncludeOf(x) ==
      /\ UNCHANGED <<withheld, roundVars, cohortVars>>
 
 Silent ==
-  /\ \/ E.event = "Restart" /\ up[E.member] /\ Crash(E.member) /\ KeyLoseVolatile(E.member) /\ UNCHANGED lifeVars
+  /\ \/ E.event = "Restart" /\ up[E.member] /\ Crash(E.member) /\ UNCHANGED <<keyVars, lifeVars>>
      \/ /\ E.event = "Observe" /\ E.slot = log.slots + 1
         /\ IncludeOf(At(log.history, E.slot)) /\ UNCHANGED <<keyVars, lifeVars>>
   /\ UNCHANGED next

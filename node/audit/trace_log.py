@@ -220,6 +220,9 @@ def _argument(entry: Mapping[str, Any], name: str) -> bool | int | str | tuple[i
 
 def _line(file: str, number: int, entry: Mapping[str, Any]) -> Line:
     event = entry["event"]
+    if event == "Observe" and entry.get("valid") is False:
+        # What an author wrote may be no record at all: it has neither kind nor digest.
+        entry = {**entry, "kind": entry.get("kind") or "", "digest": entry.get("digest") or ""}
     try:
         arguments = {name: _argument(entry, name) for name in ARGUMENTS[event]}
         if event == "Observe":

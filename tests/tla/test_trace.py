@@ -259,7 +259,7 @@ def test_files_of_members_are_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"event": "Verify", "other": "two"}, "other must be"),
+        ({"event": "Verify", "round": 1, "other": "two"}, "other must be"),
         ({"event": "Observe", "kind": "Decree", "author": 1, "valid": True, "digest": "d"}, "unknown kind"),
         ({"event": "Train", "round": -1}, "round must be"),
         ({"event": "Train", "round": 1, "member": 9}, "no member 9"),

@@ -10,7 +10,7 @@ Init == CohortInit /\ LedgerInit /\ KeyInit
 
 Reads(m)    == up[m] /\ Observe(m) /\ UNCHANGED <<cohortVars, keyVars>>
 Includes(m) == Include(m) /\ UNCHANGED <<cohortVars, keyVars>>
-Fails(m)    == (CohortCrash(m) \/ CohortVanish(m)) /\ KeyLoseVolatile(m) /\ UNCHANGED ledgerVars
+Fails(m)    == (CohortCrash(m) \/ CohortVanish(m)) /\ UNCHANGED <<ledgerVars, keyVars>>
 Returns(m)  == CohortRestart(m) /\ UNCHANGED <<ledgerVars, keyVars>>
 
 Next == \/ \E m \in Honest : KeySteps(m) \/ Reads(m) \/ Includes(m) \/ Fails(m) \/ Returns(m)
