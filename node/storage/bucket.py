@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import islice
 from typing import Final
 
@@ -12,14 +13,13 @@ from node.storage.calls import Call
 from node.storage.errors import AccessRefused, ObjectExists, WrongSource
 from node.storage.grants import Grant
 from node.storage.keys import ObjectKey, check_scope
-from node.storage.limits import KIB, MIB, Timing
+from node.storage.limits import MIB, Timing
 from node.storage.reader import Progress, Reader
 from node.storage.store import Caveats, Stat, Store
 from node.storage.transfer import Source, opened, size_of
 from protocol.errors import OwnFault
 
-_SEGMENT: Final = 64 * MIB  # at most so much is taken from us before it has arrived at the provider
-_SLOWEST: Final = 256 * KIB  # bytes per second; a line slower than this is as good as stalled
+_AHEAD: Final = 16 * MIB  # adapters take at most so much from us before it has arrived at the provider
 
 _log: Final = structlog.get_logger()
 
@@ -54,13 +54,15 @@ class Bucket(Reader):
         except OSError as error:
             raise WrongSource(f"cannot read what is to be stored: {error.strerror}") from error
         self._check(key, size, limits.MAX_OBJECT)
+        if expires_at <= time.time():
+            raise OwnFault("an object that expires before it is stored")
 
         def work(call: Call) -> None:
             with opened(call, source, size, key.digest) as content:
                 self._store.put(call, key.path, content, size, expires_at)
 
         try:
-            stall = self._timing.stall + min(size, _SEGMENT) / _SLOWEST
+            stall = self._timing.stall + min(size, _AHEAD) / self._timing.slowest
             await self._moved("ObjectStored", key, size, work, progress, stall=stall)
         except ObjectExists:
             await self.verify(key, size=size, progress=progress)
@@ -79,7 +81,11 @@ class Bucket(Reader):
         check_scope(prefix)
 
         def work(call: Call) -> list[Stat]:
-            return list(islice(self._store.list(call, prefix), limits.MAX_LISTED + 1))
+            found = []
+            for stat in islice(self._store.list(call, prefix), limits.MAX_LISTED + 1):
+                found.append(stat)
+                call.advance(1)  # a sign of life: a long listing is not a stalled one
+            return found
 
         found = await self._tried(work)
         if len(found) > limits.MAX_LISTED:

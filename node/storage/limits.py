@@ -21,9 +21,10 @@ CONCURRENT_LARGE: Final = 2  # transfers of large objects at once; each may hold
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a bucket is waited for, in seconds. Tests use shorter ones."""
+    """How long a bucket is waited for, in seconds where nothing else is said. Tests use shorter ones."""
 
     stall: float = 30.0  # an operation in which no byte moves for so long is broken off
+    slowest: float = 256.0 * KIB  # bytes per second; a line slower than this is as good as stalled
     grace: float = (
         2.0  # from breaking off to giving up on the thread; closing a connection takes milliseconds
     )

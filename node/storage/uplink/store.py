@@ -151,10 +151,7 @@ class UplinkStore:
     def _project(self, call: Call, path: str) -> Iterator[Project]:
         """A project for one operation, closed at once when the operation is broken off."""
         call.check()
-        try:
-            project = self._idle.pop() if self._idle else Project(self._access)
-        except NativeError as error:
-            raise self._told(error, path) from error
+        project = self._take(path)
         healthy = False
         try:
             with call.closing(project.close, keep=True):
@@ -174,6 +171,16 @@ class UplinkStore:
             else:
                 project.close()
                 project.free()
+
+    def _take(self, path: str) -> Project:
+        try:
+            return self._idle.pop()
+        except IndexError:  # all are in use, by other threads
+            pass
+        try:
+            return Project(self._access)
+        except NativeError as error:
+            raise self._told(error, path) from error
 
     def _told(self, error: NativeError, path: str) -> StarlingError | Mismatch:
         """What an error of the library means for a bucket."""

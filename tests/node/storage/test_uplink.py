@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from functools import partial
 from io import BytesIO
 
 import pytest
@@ -32,6 +38,7 @@ from node.storage import (
     StorageUnavailable,
     Timing,
     UplinkSettings,
+    derive_grants,
     open_bucket,
     open_grant,
     scope_of,
@@ -44,7 +51,7 @@ from node.storage.uplink.project import Project
 from node.storage.uplink.results import Code, NativeError, is_empty
 
 HOUR = 3600
-IMPATIENT = Timing(stall=0.5, grace=1.0, attempts=1)
+IMPATIENT = Timing(stall=0.5, slowest=32 << 20, grace=1.0, attempts=1)
 LARGE = bytes(range(256)) * 4096  # 1 MiB: a remote segment
 SMALL = b"an inline segment"
 
@@ -175,6 +182,54 @@ async def test_a_network_lost_in_mid_upload_leaves_nothing(impatient, mebibytes)
     emulator.node.interfere = undisturbed
     assert await impatient.bucket.list(scope_of(JOB)) == []
     await impatient.bucket.verify(await put(impatient, content), size=len(content))
+
+
+async def test_a_satellite_killed_in_mid_upload_is_unavailable():
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "support.storj"]
+    async with trio.open_nursery() as nursery:
+        satellite = await nursery.start(
+            partial(trio.run_process, command, env=environment, stdout=subprocess.PIPE, check=False)
+        )
+        said = b""
+        while not said.endswith(b"\n"):
+            said += await satellite.stdout.receive_some()
+        writer, _ = derive_grants(json.loads(said)["access"], BUCKET)
+        bucket = open_bucket(UplinkSettings(BUCKET, writer), IMPATIENT)
+        content = bytes(40 << 20)
+
+        def kill(moved: int) -> None:
+            if moved > 4 << 20:
+                satellite.kill()
+
+        with pytest.raises(StorageUnavailable):
+            await bucket.put(key_of(content), content, expires_at=in_seconds(HOUR), progress=kill)
+
+
+async def test_a_writer_killed_in_mid_upload_leaves_nothing(venue):
+    writing, _ = derive_grants(venue.emulator.root_access(), BUCKET)
+    script = f"""
+import trio
+from node.storage import UplinkSettings, open_bucket
+from support.storage.venues import in_seconds, key_of
+content = bytes(40 << 20)
+bucket = open_bucket(UplinkSettings({BUCKET!r}, {writing!r}))
+trio.run(lambda: bucket.put(key_of(content), content, expires_at=in_seconds(3600)))
+"""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    async with trio.open_nursery() as nursery:
+        writer = await nursery.start(
+            partial(trio.run_process, [sys.executable, "-c", script], env=environment, check=False)
+        )
+
+        async def kill(size: int) -> None:
+            if size > 1 << 20:
+                writer.kill()
+
+        venue.emulator.node.interfere = kill
+    assert writer.returncode == -signal.SIGKILL
+    assert venue.emulator.satellite.objects == {}
+    assert await venue.bucket.list(scope_of(JOB)) == []
 
 
 @pytest.mark.parametrize(
