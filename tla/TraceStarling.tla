@@ -116,11 +116,12 @@ ObserveEvent(m) ==
   /\ E.valid = Valid(My(m), At(My(m), k))
   /\ Reads(m)
 
-\* A member may come back having re-read less than it had read before.
+\* A member may come back having re-read less than it had read before, or more
+\* than it lived to tell.
 RestartEvent(m) ==
-  /\ E.slot <= view[m].slots
+  /\ E.slot <= log.slots
   /\ CohortRestart(m)
-  /\ view' = [view EXCEPT ![m] = IF E.slot = @.slots THEN @ ELSE Prefix(TraceEmpty, E.slot)]
+  /\ view' = [view EXCEPT ![m] = IF E.slot >= @.slots THEN Prefix(@, E.slot) ELSE Prefix(TraceEmpty, E.slot)]
   /\ UNCHANGED <<log, journal, outstanding, storageVars, roundVars, keyVars, lifeVars>>
 
 RoundEvents == {"Train", "Upload", "SubmitCommit", "Verify", "Refuse", "SubmitAttest", "SubmitSeal",
@@ -150,8 +151,8 @@ IncludeOf(x) ==
 
 Silent ==
   /\ \/ E.event = "Restart" /\ up[E.member] /\ Crash(E.member) /\ UNCHANGED <<keyVars, lifeVars>>
-     \/ /\ E.event = "Observe" /\ E.slot = log.slots + 1
-        /\ IncludeOf(At(log.history, E.slot)) /\ UNCHANGED <<keyVars, lifeVars>>
+     \/ /\ E.event \in {"Observe", "Restart"} /\ E.slot > log.slots /\ log.slots < Len(Order)
+        /\ IncludeOf(At(log.history, log.slots + 1)) /\ UNCHANGED <<keyVars, lifeVars>>
   /\ UNCHANGED next
 
 TraceInit == Init /\ next = 1 /\ tid \in 1 .. Len(Runs)

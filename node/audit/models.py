@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from node.audit.manifest import Model, Mutant, models, mutants
 from node.audit.tlc import Limits, Outcome, TlcUnavailable, Verdict, run_tlc, specification
 
-FAST = Limits(seconds=300.0, heap_mb=1536, short=True)
+FAST = Limits(seconds=600.0, heap_mb=1536, short=True)
 LONG = Limits(seconds=14_400.0, heap_mb=6144)
 JOBS = 2
 """Models checked at once; each is a Java process of one worker."""

@@ -193,7 +193,7 @@ def trace_data(batch: Sequence[Behaviour]) -> str:
         f" order |-> {_sequence(map(_tla, behaviour.order))}]"
         for behaviour in batch
     )
-    return f"---- MODULE TraceData ----\nRuns == <<\n{runs}\n>>\n====\n"
+    return f"---- MODULE TraceData ----\nEXTENDS Cohort\nRuns == <<\n{runs}\n>>\n====\n"
 
 
 def _sequence(items: Iterable[str]) -> str:

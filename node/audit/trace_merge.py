@@ -105,6 +105,7 @@ class _Causes:
 
     def __init__(self, run: Run, order: Sequence[Line]) -> None:
         self._honest = frozenset(run.streams)
+        self._order = order
         self._ranks = _rank(order)
         self._submitted: Counter[int] = Counter()
         self._willing: set[int] = set()
@@ -113,8 +114,9 @@ class _Causes:
 
     def ready(self, line: Line) -> bool:
         if line.event == "Observe":
-            author = line.arguments["author"]
-            return author not in self._honest or self._submitted[author] >= self._ranks[line.slot - 1]
+            return self._is_there(line.slot)
+        if line.event == "Restart":
+            return all(self._is_there(slot) for slot in range(1, min(line.slot, len(self._order)) + 1))
         if line.event in {"AcceptJob", "DeclineJob"}:
             return bool(self._willing) or self._byzantine
         if line.event == "OpenHead":
@@ -122,6 +124,10 @@ class _Causes:
         if line.event == "SettleJob":
             return self._closed or self._byzantine
         return True
+
+    def _is_there(self, slot: int) -> bool:
+        author = self._order[slot - 1].arguments["author"]
+        return author not in self._honest or self._submitted[author] >= self._ranks[slot - 1]
 
     def happened(self, line: Line) -> None:
         if line.event in RECORDS:
