@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,11 @@ def clean(text: object, limit: int = 500) -> str:
 def short(digest: object) -> str:
     """The first digits of a digest, enough to name it."""
     return clean(digest)[:DIGEST_DIGITS] if digest else "–"
+
+
+def moment(posix: float | None) -> str:
+    """POSIX seconds as date and time here."""
+    return "–" if not posix else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(posix))
 
 
 def duration(seconds: float | None) -> str:
@@ -47,9 +53,13 @@ def size(count: float | None) -> str:
 
 
 def metric(name: str, value: float | None) -> str:
-    """A metric: shares of one as percentages."""
+    """A metric: shares of one as percentages, what work cost in its units."""
     if value is None:
         return "–"
+    if name.endswith("_seconds"):
+        return duration(value)
+    if name.endswith("_bytes"):
+        return size(value)
     return f"{100 * value:.2f} %" if name.startswith("accuracy") else f"{value:.4g}"
 
 

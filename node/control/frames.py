@@ -37,7 +37,10 @@ class LineReader:
 
 
 class LineWriter:
-    """Writes lines whole, one after the other, whoever sends them; each within `seconds`."""
+    """Writes lines whole, one after the other, whoever sends them; each within `seconds`.
+
+    A cancelled sender does not leave half a line: that would end the conversation for everyone else.
+    """
 
     def __init__(self, stream: trio.abc.SendStream, seconds: float) -> None:
         self._stream = stream
@@ -46,6 +49,7 @@ class LineWriter:
 
     async def send(self, line: bytes) -> None:
         """Send; raises `trio.TooSlowError` or `trio.BrokenResourceError` when nobody reads."""
-        with trio.fail_after(self._seconds):
+        with trio.fail_after(self._seconds) as scope:
+            scope.shield = True
             async with self._one_at_a_time:
                 await self._stream.send_all(line)

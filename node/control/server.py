@@ -49,6 +49,8 @@ class ControlServer:
                     await self._refuse(stream, refusal)
         except* (trio.BrokenResourceError, trio.TooSlowError):
             log.info("ControlClientLost")
+        except* Exception as bugs:  # whatever a client brings about, the node goes on
+            log.error("ControlSessionFailed", errors=sorted({type(bug).__name__ for bug in bugs.exceptions}))
         finally:
             self._connections -= 1
 

@@ -99,8 +99,7 @@ class Session:
             )
             answer = error_line(given, internal_error())
         if request.id is not UNSET:
-            with trio.CancelScope(shield=True):  # also while the node stops: this may be why
-                await self._writer.send(answer)
+            await self._writer.send(answer)
 
     async def _call(self, request: Request, nursery: trio.Nursery) -> object:
         name = short_name(request.method)

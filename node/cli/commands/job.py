@@ -178,7 +178,7 @@ def _inner(table: str, name: str, form: Callable[[Any], str]) -> Column:
     def text(row: Record) -> str:
         return form(row.get(table, {}).get(name))
 
-    return Column(name.upper(), text, right=True)
+    return Column(name.replace("_", " ").upper(), text, right=True)
 
 
 def _keys_in(rows: list[dict[str, Any]], field_name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections import deque
@@ -135,7 +136,12 @@ def pretty(line: dict[str, Any], *, colours: bool) -> str:
     fields = {name: each for name, each in line.items() if name not in HIDDEN}
     job = fields.pop("job", None)
     shown = [f"job={short(job)}"] if job else []
-    shown += [f"{clean(name)}={value(each)}" for name, each in fields.items()]
+    shown += [f"{clean(name)}={_field(each)}" for name, each in fields.items()]
     text = f"{when:<12} {level:<7} {event:<20} {' '.join(shown)}".rstrip()
     colour = COLOURS.get(level) if colours else None
     return f"\x1b[{colour}m{text}\x1b[0m" if colour else text
+
+
+def _field(given: object) -> str:
+    """A field's value; of a digest enough to name it."""
+    return short(given) if isinstance(given, str) and re.fullmatch("[0-9a-f]{56,64}", given) else value(given)

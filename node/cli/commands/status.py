@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from node.cli.formats import clean, duration, short, size, value
+from node.cli.formats import clean, duration, moment, short, size, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
 from node.cli.parser import Commands
@@ -62,7 +62,8 @@ JOB_COLUMNS = [
 def head(call: Invocation) -> None:
     with call.node() as node:
         found = node.call("head")
-    call.out.show(found, lambda: call.out.pairs(list(named(found))))
+    shown = found | {"since": moment(found.get("since"))}
+    call.out.show(found, lambda: call.out.pairs(named(shown)))
 
 
 def named(record: Record) -> list[tuple[str, str]]:

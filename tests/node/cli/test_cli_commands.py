@@ -149,6 +149,14 @@ def test_a_wrong_command_line_is_a_code_of_its_own(starling, command: str):
     assert starling(*command.split()).code == USAGE
 
 
+@pytest.mark.parametrize("command", ["demo", "bench ledger"])
+def test_commands_of_their_own_get_their_arguments_unread(command: str):
+    program = [sys.executable, "-m", "node.cli.main", *command.split(), "--help"]
+    told = subprocess.run(program, cwd=ROOT, capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert "--members" in told.stdout or "--parties" in told.stdout
+
+
 def test_a_bug_in_the_command_itself_is_said_to_be_one(starling, node: FakeNode, monkeypatch):
     monkeypatch.setattr("node.cli.commands.status._head_line", None)
     told = starling("status")

@@ -50,6 +50,21 @@ def test_values(given_value: object, text: str):
     assert formats.value(given_value) == text
 
 
+@pytest.mark.parametrize(
+    ("name", "number", "text"),
+    [
+        ("accuracy", 0.97125, "97.12 %"),
+        ("accuracy_top5", 1.0, "100.00 %"),
+        ("loss", 0.123456, "0.1235"),
+        ("wall_seconds", 90.0, "1 min"),
+        ("peak_bytes", 3.4e8, "340.0 MB"),
+        ("loss", None, "–"),
+    ],
+)
+def test_metrics(name: str, number: float | None, text: str):
+    assert formats.metric(name, number) == text
+
+
 def test_a_curve_goes_from_its_least_to_its_greatest():
     assert formats.sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "▁▂▃▄▅▆▇█"
     assert formats.sparkline([0.5, 0.5]) == "▁▁"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.fake_node import FakeNode
@@ -141,6 +142,39 @@ async def test_unsubscribing_ends_the_events_and_frees_the_place(path: Path):
                 await events.receive()
         with pytest.raises(trio.BrokenResourceError):
             node.listeners[0].send_nowait({})
+
+
+async def test_unsubscribing_amid_an_event_leaves_no_half_line(path: Path):
+    unsubscribe = {
+        "jsonrpc": "2.0",
+        "id": 2,
+        "method": "starling.v1.unsubscribe",
+        "params": {"subscription": 1},
+    }
+    async with serving(path) as node, await trio.open_unix_socket(str(path)) as stream:
+        await stream.send_all(b'{"jsonrpc": "2.0", "id": 1, "method": "starling.v1.subscribe"}\n')
+        await node.listened.wait()
+        node.listeners[0].send_nowait({"event": "x" * 5_000_000})
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(json.dumps(unsubscribe).encode() + b"\n")
+        await trio.testing.wait_all_tasks_blocked()
+        received = b""
+        while received.count(b"\n") < 4:
+            received += await stream.receive_some()
+    answers = [json.loads(line) for line in received.splitlines()]
+    assert [answer.get("id", answer.get("method")) for answer in answers[:2]] == [1, "starling.v1.event"]
+    assert {answer.get("id", answer.get("method")) for answer in answers[2:]} == {2, "starling.v1.ended"}
+
+
+async def test_an_event_that_json_cannot_hold_ends_that_connection_only(path: Path, capsys):
+    async with serving(path) as node, connect(path) as client:
+        events = await client.subscribe()
+        node.listeners[0].send_nowait({"event": object()})
+        with pytest.raises(trio.EndOfChannel):
+            await events.receive()
+        async with connect(path) as another:
+            await another.call("status")
+    assert "ControlSessionFailed" in capsys.readouterr().out
 
 
 async def test_subscriptions_of_a_connection_are_limited(path: Path):
