@@ -112,7 +112,7 @@ class ToyMember:
         self.lines: list[dict[str, Any]] = []
         self.incarnation = self.seq = self.slot = 0
         self.view = Reading(toy)
-        self.round, self.held, self.keyed = 1, False, False
+        self.round, self.begun, self.held, self.keyed = 1, False, False, False
         self.done: set[str] = set()
         self.own: list[dict[str, Any]] = []
         self.confirmed = 0
@@ -124,7 +124,6 @@ class ToyMember:
         """(Re)starts: everything volatile is gone."""
         self.incarnation, self.seq = self.incarnation + 1, 0
         self.pc = "Idle"
-        self.begun = False
         self.upload: str | None = None
         self.verified: set[int] = set()
         self.accepted: set[int] = set()
