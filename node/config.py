@@ -60,14 +60,15 @@ class Ledger(Section, frozen=True):
 
 
 class Storage(Section, frozen=True):
-    """This member's own bucket. `peers` are folders of this machine below which other members' directory
-    buckets may lie; grants that lead elsewhere are refused."""
+    """This member's own bucket. `peers` are the places where other members' buckets may be: folders of this
+    machine (absolute), S3 servers (URLs), Storj satellites (host:port); grants that lead elsewhere are
+    refused."""
 
     kind: Literal["directory", "storj", "s3"] = "directory"
     path: Path | None = None
     bucket: str = ""
     endpoint: str = ""
-    peers: tuple[Path, ...] = ()
+    peers: tuple[str, ...] = ()
     retention_days: Annotated[int, Meta(ge=1, le=3650)] = 90
 
 

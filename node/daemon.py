@@ -18,6 +18,7 @@ import trio
 from trio_typing import TaskStatus
 
 from node import VERSION
+from node.bucket import admission, own_bucket
 from node.config import Config, load_config
 from node.control.server import ControlServer
 from node.engine.job import JobNode, Surroundings, learner_config
@@ -32,7 +33,6 @@ from node.network import DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
 from node.notify import keep_watchdog, notify
 from node.peers import Card, PeerBook
 from node.proposal import build_manifest
-from node.storage import Admission, DirectorySettings, open_bucket
 from node.views import job_summary, job_view, peer_view, round_views
 from node.weights import encode_weights, weights_digest
 from protocol.errors import MemberFault, OperatorFault, StarlingError
@@ -57,14 +57,13 @@ class Daemon:
         self._journal = Journal(config.node.state / "journal.sqlite", self._keys.journal)
         self._book = PeerBook(config.node.state / "peers.json")
         self._mesh = self._make_mesh()
-        admission = Admission(directories=config.storage.peers)
         self._around = Surroundings(
             config=config,
             keys=self._keys,
             journal=self._journal,
             mesh=self._mesh,
-            bucket=open_bucket(DirectorySettings(config.bucket_path)),
-            admission=admission,
+            bucket=own_bucket(config),
+            admission=admission(config),
             funds=Funds(config.ledger, self._keys.wallet),
         )
         self._jobs: dict[bytes, JobNode] = {}

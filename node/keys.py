@@ -57,19 +57,29 @@ def load_keys(state: Path) -> NodeKeys:
     )
 
 
-def _read(state: Path, name: str, size: int | None = None) -> bytes:
-    credentials = os.environ.get(CREDENTIALS)
-    path = Path(credentials) / name if credentials else state / "keys" / name
-    if credentials and not path.exists():
+def read_credential(state: Path, name: str, *, missing: bytes | None = None) -> bytes:
+    """The credential `name`: from the service manager where it is there, else from `state`/keys.
+
+    `missing` is what stands for one that is not there; without it that is an `OperatorFault`.
+    """
+    given = os.environ.get(CREDENTIALS)
+    path = Path(given) / name if given else None
+    if path is None or not path.exists():
         path = state / "keys" / name
-    try:
-        if not credentials and path.stat().st_mode & 0o077:
+        if path.exists() and path.stat().st_mode & 0o077:
             raise OperatorFault(f"{path} is open to others", remedy=f"chmod 600 {path}")
-        data = path.read_bytes()
+    try:
+        return path.read_bytes()
     except FileNotFoundError as error:
-        raise OperatorFault(f"there is no {path}", remedy="make the keys with `starling init`") from error
+        if missing is not None:
+            return missing
+        raise OperatorFault(f"there is no {path}", remedy="`starling init` makes this node's keys") from error
     except OSError as error:
         raise OperatorFault(f"{path} cannot be read: {error.strerror}", remedy="check its owner") from error
+
+
+def _read(state: Path, name: str, size: int | None = None) -> bytes:
+    data = read_credential(state, name)
     if size is not None and len(data) != size:
-        raise OperatorFault(f"{path} has {len(data)} bytes instead of {size}", remedy="restore it")
+        raise OperatorFault(f"{name} has {len(data)} bytes instead of {size}", remedy="restore it")
     return data

@@ -1,0 +1,82 @@
+"""Real daemons: whole jobs, members killed at every stage, members that are away."""
+
+import pytest
+from support.small_cohort import small_cohort, spec
+
+KEY_STAGES = [("BeginKey", 1), ("HoldShare", 2), ("SubmitKeyShare", 2)]
+ROUND_STAGES = [
+    "Train",
+    "Upload",
+    "SubmitCommit",
+    "SubmitAttest",
+    "Aggregate",
+    "Release",
+    "SubmitShare",
+    "Combine",
+    "SubmitResult",
+    "EndRound",
+]
+
+pytestmark = pytest.mark.xdist_group("cohort")
+
+
+def outcomes(running):
+    return {index: [each["outcome"] for each in rounds] for index, rounds in running.seen.rounds.items()}
+
+
+async def test_a_job_runs_settles_and_fits_the_specification(tmp_path):
+    async with small_cohort(tmp_path) as running:
+        job = await running.propose(spec(2))
+        await running.until_over()
+        views = running.seen.jobs.values()
+        assert {view["phase"] for view in views} == {"finished"}
+        assert len({view["model"] for view in views}) == 1
+        assert outcomes(running) == {index: ["opened", "opened"] for index in (1, 2, 3)}
+        for index in (1, 2, 3):
+            assert [e["mismatches"] for e in running.events(index) if e["event"] == "SettleJob"] == [[]]
+        with running.client(2) as client:
+            path = tmp_path / "model.npz"
+            assert client.call("export_model", job=job, path=str(path))["tensors"] > 0
+            assert path.exists()
+        running.check_trace()
+
+
+async def test_a_member_killed_at_every_stage_of_the_key_rejoins(tmp_path):
+    async with small_cohort(tmp_path) as running:
+        await running.propose(spec(1))
+        for stage, attempt in KEY_STAGES:
+            await running.until_logged(2, stage, attempt=attempt)
+            await running.restart(2)
+        await running.until_over()
+        assert outcomes(running) == {index: ["opened"] for index in (1, 2, 3)}
+        running.check_trace()
+
+
+async def test_a_member_killed_at_every_stage_of_a_round_finishes_with_the_others(tmp_path):
+    async with small_cohort(tmp_path) as running:
+        await running.propose(spec(len(ROUND_STAGES)))
+        for number, stage in enumerate(ROUND_STAGES, start=1):
+            victim = number % 3 + 1
+            await running.until_logged(victim, stage, round=number)
+            await running.restart(victim)
+        await running.until_over()
+        assert outcomes(running) == {index: ["opened"] * len(ROUND_STAGES) for index in (1, 2, 3)}
+        assert len({view["model"] for view in running.seen.jobs.values()}) == 1
+        running.check_trace()
+
+
+async def test_rounds_go_on_without_a_member_that_is_away_and_it_catches_up(tmp_path):
+    deadlines = {"contribute_seconds": 5, "attest_seconds": 5}
+    async with small_cohort(tmp_path, members=4) as running:
+        await running.propose(spec(4, deadlines=deadlines))
+        await running.until_logged(1, "EndRound", round=1)
+        await running.processes.kill_member(4)
+        running.seen.jobs.pop(4, None)
+        await running.until_logged(1, "EndRound", round=3)
+        await running.processes.start_member(4)
+        await running.until_over()
+        assert len({view["model"] for view in running.seen.jobs.values()}) == 1
+        rounds = running.seen.rounds[1]
+        assert 4 not in rounds[2]["members"]
+        assert 4 in rounds[0]["members"]
+        running.check_trace()

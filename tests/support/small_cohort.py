@@ -1,0 +1,119 @@
+"""A cohort of real daemons on loopback with tiny data and a tiny key: for tests that kill and watch them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import trio
+
+from node.audit.trace import check_files
+from node.control.client import Client
+from node.demo import cohort
+from node.demo.stages import read_events
+from node.demo.watching import Seen, follow, propose
+from node.learning.mnist.folder import Samples, write_samples
+
+KEY = "insecure-test-384"
+PATIENCE = 300.0
+
+
+def write_shards(folder: Path, members: int) -> list[Path]:
+    """Digits that are easy to tell apart: each class is a bright band of its own, with noise."""
+    random = np.random.default_rng(1)
+    shards = []
+    for index in range(1, members + 1):
+        shard = folder / f"data-{index}"
+        shard.mkdir(parents=True)
+        for name, count in (("train", 128), ("test", 64)):
+            labels = random.integers(0, 10, count).astype(np.uint8)
+            images = random.integers(0, 60, (count, 28, 28)).astype(np.uint8)
+            for image, label in zip(images, labels, strict=True):
+                image[2 * label : 2 * label + 3, :] = 250
+            write_samples(shard / f"{name}.npz", Samples(images, labels))
+        shards.append(shard)
+    return shards
+
+
+def spec(rounds: int, **more: Any) -> dict[str, Any]:
+    """A job for such a cohort."""
+    return {
+        "name": "test",
+        "task": "mnist",
+        "rounds": rounds,
+        "parameters": {"model": "cnn", "epochs": 1},
+        "key": {"profile": KEY, "allow_insecure": True, "attempts": 10},
+    } | more
+
+
+class Running:
+    """A started cohort, and what is seen of it."""
+
+    def __init__(self, processes: cohort.Cohort, seen: Seen) -> None:
+        self.processes = processes
+        self.seen = seen
+
+    @property
+    def plan(self) -> cohort.Plan:
+        """Where everything lies."""
+        return self.processes.plan
+
+    async def propose(self, wanted: dict[str, Any]) -> str:
+        """Propose a job at member 1; its digest."""
+        return str((await propose(self.plan.members[0], wanted))["job"])
+
+    def client(self, index: int) -> Client:
+        """A connection to a member's control socket."""
+        return Client(self.plan.members[index - 1].socket)
+
+    def events(self, index: int) -> list[dict[str, Any]]:
+        """All of a member's log."""
+        return [entry for _, entry in read_events(self.plan.members[index - 1].log)]
+
+    async def until_logged(self, index: int, event: str, **fields: Any) -> None:
+        """Return when a member has logged an event with these fields."""
+        log, position = self.plan.members[index - 1].log, 0
+        with trio.fail_after(PATIENCE):
+            while True:
+                if log.exists():
+                    text = log.read_bytes()[position:]
+                    whole = text[: text.rfind(b"\n") + 1]
+                    position += len(whole)
+                    for line in whole.splitlines():
+                        entry = json.loads(line)
+                        if entry["event"] == event and fields.items() <= entry.items():
+                            return
+                await trio.sleep(0.005)
+
+    async def until_over(self) -> None:
+        """Return when every member says that the job is over."""
+        with trio.fail_after(PATIENCE):
+            while not self.seen.over:
+                await trio.sleep(0.2)
+
+    async def restart(self, index: int) -> None:
+        """Kill a member as a power cut would, and start it again."""
+        await self.processes.kill_member(index)
+        self.seen.jobs.pop(index, None)
+        await self.processes.start_member(index)
+
+    def check_trace(self) -> None:
+        """Raise AssertionError unless all logs together fit the specification."""
+        checked = check_files([member.log for member in self.plan.members])
+        assert checked.accepted, str(checked.misfit)
+
+
+@asynccontextmanager
+async def small_cohort(folder: Path, members: int = 3) -> AsyncIterator[Running]:
+    """A started cohort that is stopped at the end."""
+    shards = write_shards(folder, members)
+    plan = cohort.prepare(folder, "mnist", shards, threads=1, nice=0)
+    seen = Seen()
+    async with cohort.running(plan) as processes, trio.open_nursery() as nursery:
+        nursery.start_soon(follow, processes, seen)
+        yield Running(processes, seen)
+        nursery.cancel_scope.cancel()
