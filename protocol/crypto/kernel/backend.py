@@ -42,7 +42,7 @@ except ImportError as error:
 else:
     _AVAILABLE = {ifma.NAME: ifma, **_AVAILABLE}
 
-_chosen = next(iter(_AVAILABLE))
+_chosen: Backend = next(iter(_AVAILABLE.values()))
 
 
 def available() -> tuple[str, ...]:
@@ -51,26 +51,33 @@ def available() -> tuple[str, ...]:
 
 
 def backend() -> str:
-    """The name of the backend in use: "ifma" or "gmp"."""
-    return _chosen
+    """The name of the backend in use: "ifma", "gmp", or that of one given to `choose`."""
+    return _chosen.NAME
 
 
-def choose(name: str) -> None:
-    """Use backend `name` in this whole process from now on; BackendUnavailable if it cannot run here."""
+def choose(which: str | Backend) -> None:
+    """Use a backend in this whole process from now on; BackendUnavailable if it cannot run here.
+
+    `which` is the name of one of those available, or a backend of the caller's own, such as one that splits
+    the lists over several cores before it hands them on.
+    """
     global _chosen
-    if name not in _AVAILABLE:
+    if not isinstance(which, str):
+        _chosen = which
+    elif which in _AVAILABLE:
+        _chosen = _AVAILABLE[which]
+    else:
         raise BackendUnavailable(
-            f"arithmetic backend {name!r} is not available: {_MISSING.get(name, 'no such backend')}",
+            f"arithmetic backend {which!r} is not available: {_MISSING.get(which, 'no such backend')}",
             remedy=f"choose one of: {', '.join(_AVAILABLE)}",
         )
-    _chosen = name
 
 
 @contextmanager
-def using(name: str) -> Iterator[None]:
-    """Use backend `name` inside the block, in this whole process: for tests and benchmarks."""
+def using(which: str | Backend) -> Iterator[None]:
+    """Use a backend inside the block, in this whole process, and then the one before."""
     before = _chosen
-    choose(name)
+    choose(which)
     try:
         yield
     finally:
@@ -79,4 +86,4 @@ def using(name: str) -> Iterator[None]:
 
 def current() -> Backend:
     """The backend in use."""
-    return _AVAILABLE[_chosen]
+    return _chosen
