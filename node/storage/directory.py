@@ -14,7 +14,6 @@ may read the files needs no grant.
 from __future__ import annotations
 
 import errno
-import hashlib
 import hmac
 import os
 import secrets
@@ -33,9 +32,8 @@ import msgspec
 from node.storage.calls import Call
 from node.storage.errors import AccessRefused, BucketFull, ObjectAbsent, ObjectExists, StorageUnavailable
 from node.storage.files import locked_file, make_directory, sweep_unlocked, sync_directory
-from node.storage.limits import CHUNK
 from node.storage.store import Caveats, Sink, Stat
-from node.storage.transfer import Mismatch
+from node.storage.transfer import Mismatch, chunks_of
 
 _HEADER: Final = struct.Struct(">8sQQ32s")  # magic, size, expiry in Unix seconds, SHA-256
 _MAGIC: Final = b"STARobj1"
@@ -142,12 +140,11 @@ class DirectoryStore:
                 raise ObjectExists(path)
             with locked_file(self._incoming) as (file, temporary):
                 file.seek(_HEADER.size)
-                digest = hashlib.sha256()
-                while chunk := source.read(CHUNK):
-                    digest.update(chunk)
+                for chunk in chunks_of(source):
                     file.write(chunk)
                 file.seek(0)
-                file.write(_HEADER.pack(_MAGIC, size, expires_at, digest.digest()))
+                digest = bytes.fromhex(target.name)  # what was read has it, or reading had failed
+                file.write(_HEADER.pack(_MAGIC, size, expires_at, digest))
                 file.flush()
                 os.fsync(file.fileno())
                 call.check()
@@ -162,7 +159,7 @@ class DirectoryStore:
         """See `Store.get`."""
         self._allow(Permission.READ, path)
         with _told(self._root), self._opened(path) as (file, _):
-            while chunk := file.read(CHUNK):
+            for chunk in chunks_of(file):
                 sink(chunk)
 
     def stat(self, call: Call, path: str) -> Stat:

@@ -10,7 +10,7 @@ MIB: Final = 1 << 20
 
 MAX_OBJECT: Final = 1 << 30  # an encrypted update of 50 million parameters is about 400 MB
 MAX_IN_MEMORY: Final = 64 * MIB  # an object taken as bytes; larger ones go to files
-CHUNK: Final = 1 * MIB  # one read or write; also how often an operation notices that it is cancelled
+CHUNK: Final = 512 * KIB  # one read or write; also how often an operation notices that it is cancelled
 MAX_LISTED: Final = 100_000  # objects of one listing: members × rounds × two blobs, with room
 MAX_GRANT: Final = 64 * KIB  # an encoded grant; one of a native bucket has about 1 KiB
 MAX_GRANTED_OBJECTS: Final = 64  # presigned one by one: about 700 bytes each

@@ -41,19 +41,30 @@ class CheckedSource(RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         """Fill as much of the buffer as there is."""
         try:
-            chunk = self._source.read(min(len(buffer), CHUNK, self._left + 1))
+            if not self._left:
+                return self._end()
+            with memoryview(buffer) as whole, whole[: min(len(buffer), CHUNK, self._left)] as room:
+                count = self._source.readinto(room)  # type: ignore[attr-defined]
+                self._hash.update(room[:count])
         except OSError as error:
             raise WrongSource(f"cannot read what is to be stored: {error.strerror}") from error
-        count = len(chunk)
-        if count > self._left or (count == 0 and self._left):
-            raise WrongSource("what is to be stored has changed its size")
-        self._hash.update(chunk)
+        if not count:
+            raise WrongSource("what is to be stored has become shorter")
         self._left -= count
-        if not self._left and self._hash.digest() != self._digest:
-            raise WrongSource("what is to be stored does not have the digest of its key")
-        buffer[:count] = chunk
+        if not self._left:
+            self._check()
         self._call.advance(count)
-        return count
+        return int(count)
+
+    def _end(self) -> int:
+        if self._source.read(1):
+            raise WrongSource("what is to be stored has become longer")
+        self._check()
+        return 0
+
+    def _check(self) -> None:
+        if self._hash.digest() != self._digest:
+            raise WrongSource("what is to be stored does not have the digest of its key")
 
 
 @contextmanager
@@ -99,3 +110,11 @@ class CheckedSink:
             raise Mismatch(f"has {self._size - self._left} of the announced {self._size} bytes")
         if self._hash.digest() != self._digest:
             raise Mismatch("does not have the digest of its key")
+
+
+def chunks_of(file: BinaryIO) -> Iterator[memoryview]:
+    """What is left of the file, in chunks that are valid until the next one."""
+    buffer = bytearray(CHUNK)
+    with memoryview(buffer) as view:
+        while count := file.readinto(buffer):  # type: ignore[attr-defined]
+            yield view[:count]

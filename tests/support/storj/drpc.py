@@ -11,7 +11,7 @@ import trio
 from support.storj.protobuf import read_varint, varint
 
 _HEADER = b"DRPC!!!1"  # sent in the clear before TLS begins
-_READ = 1 << 18
+_READ = 1 << 15  # TLS records have 16 KiB
 
 
 class Kind(enum.IntEnum):
