@@ -105,10 +105,12 @@ def _live(watcher: Watcher) -> None:
     watcher.step(0)
     if not watcher.view.status:
         raise Unreachable(watcher.view.trouble)
+    live = Live(screen=True, auto_refresh=False)
     try:
-        with Live(draw(watcher.view), screen=True, auto_refresh=False) as live:
-            while True:
-                watcher.step(STEP_SECONDS)
-                live.update(draw(watcher.view), refresh=True)
-    finally:
+        live.start()
+        while True:
+            live.update(draw(watcher.view), refresh=True)
+            watcher.step(STEP_SECONDS)
+    finally:  # Ctrl-C may come at any moment, also while the first screen is drawn
+        live.stop()
         watcher.close()

@@ -159,8 +159,9 @@ async def test_unsubscribing_amid_an_event_leaves_no_half_line(path: Path):
         await stream.send_all(json.dumps(unsubscribe).encode() + b"\n")
         await trio.testing.wait_all_tasks_blocked()
         received = b""
-        while received.count(b"\n") < 4:
-            received += await stream.receive_some()
+        with trio.fail_after(30):
+            while received.count(b"\n") < 4:
+                received += await stream.receive_some()
     answers = [json.loads(line) for line in received.splitlines()]
     assert [answer.get("id", answer.get("method")) for answer in answers[:2]] == [1, "starling.v1.event"]
     assert {answer.get("id", answer.get("method")) for answer in answers[2:]} == {2, "starling.v1.ended"}
