@@ -62,8 +62,7 @@ class Bucket(Reader):
                 self._store.put(call, key.path, content, size, expires_at)
 
         try:
-            stall = self._timing.stall + min(size, _AHEAD) / self._timing.slowest
-            await self._moved("ObjectStored", key, size, work, progress, stall=stall)
+            await self._moved("ObjectStored", key, size, work, progress, ahead=min(size, _AHEAD))
         except ObjectExists:
             await self.verify(key, size=size, progress=progress)
         return size

@@ -46,11 +46,8 @@ class Call:
             raise Interrupted
 
     @contextmanager
-    def closing(self, close: Callable[[], None], *, keep: bool = False) -> Iterator[None]:
-        """Run the block; `close` is what unblocks it when the operation is broken off.
-
-        It is called exactly once, then or at the end; with `keep`, only when broken off.
-        """
+    def unblocked_by(self, close: Callable[[], None]) -> Iterator[None]:
+        """Run the block; `close` is called, from another thread, if the operation is broken off meanwhile."""
         with self._lock:
             self.check()
             self._close = close
@@ -58,17 +55,14 @@ class Call:
             yield
         finally:
             with self._lock:
-                pending, self._close = self._close, None
-            if pending is not None and not keep:
-                pending()
+                self._close = None
 
     def interrupt(self) -> None:
         """Break the operation off, from another thread; it ends soon after with Interrupted or an error."""
         with self._lock:
             self._interrupted = True
-            pending, self._close = self._close, None
-            if pending is not None:
-                pending()
+            if self._close is not None:
+                self._close()
 
 
 async def run_call(
@@ -76,19 +70,22 @@ async def run_call(
     *,
     timing: Timing,
     stall: float,
+    longest: float,
     progress: Callable[[int], None] | None = None,
 ) -> Result:
     """Run `work` in a thread; returns its result or raises its error.
 
     `progress` is called in the event loop with the number of bytes moved so far. The operation is broken
-    off when the caller is cancelled, or when no byte moves for `stall` seconds: StorageUnavailable. A
-    thread that does not end within `timing.grace` seconds after that is left to itself.
+    off when the caller is cancelled, or, with StorageUnavailable, when no byte moves for `stall` seconds or
+    it takes more than `longest`. A thread that does not end within `timing.grace` seconds after that is
+    left to itself.
     """
     call = Call()
     ended = trio.Event()
     thread = trio.CancelScope(shield=True)
     failure: Exception | None = None
     finished: list[Result] = []
+    reason = ""
 
     async def break_off() -> None:
         thread.deadline = trio.current_time() + timing.grace
@@ -96,8 +93,10 @@ async def run_call(
             await _in_thread(call.interrupt)
 
     async def watch() -> None:
+        nonlocal reason
         try:
-            if await _stalls(call, ended, stall, timing.report_interval, progress):
+            reason = await _reason_to_break_off(call, ended, stall, longest, timing.report_interval, progress)
+            if reason:
                 await break_off()
         except trio.Cancelled:
             await break_off()
@@ -115,9 +114,8 @@ async def run_call(
         if progress is not None:
             progress(call.moved)
         return finished[0]
-    if call.interrupted and (failure is None or isinstance(failure, Interrupted | StorageUnavailable)):
-        raise StorageUnavailable(f"nothing moved for {stall:g} s") from failure
-    assert failure is not None  # noqa: S101  (for the type checker: neither a result nor broken off)
+    if failure is None or (reason and isinstance(failure, Interrupted | StorageUnavailable)):
+        raise StorageUnavailable(reason) from failure
     raise failure
 
 
@@ -130,18 +128,28 @@ async def _in_thread(work: Callable[..., Result], *arguments: object) -> Result:
     )
 
 
-async def _stalls(
-    call: Call, ended: trio.Event, stall: float, interval: float, progress: Callable[[int], None] | None
-) -> bool:
-    """Wait until the operation has ended (False) or no byte has moved for `stall` seconds (True)."""
-    seen, since = call.moved, trio.current_time()
+async def _reason_to_break_off(
+    call: Call,
+    ended: trio.Event,
+    stall: float,
+    longest: float,
+    interval: float,
+    progress: Callable[[int], None] | None,
+) -> str:
+    """Wait until the operation has ended (""), or has stalled or taken too long (in words)."""
+    begun = since = trio.current_time()
+    seen = call.moved
     while not ended.is_set():
         with trio.move_on_after(min(interval, stall)):
             await ended.wait()
+            break
+        now = trio.current_time()
         if call.moved != seen:
-            seen, since = call.moved, trio.current_time()
+            seen, since = call.moved, now
             if progress is not None:
                 progress(seen)
-        elif trio.current_time() - since > stall:
-            return not ended.is_set()
-    return False
+        if now - since > stall:
+            return f"nothing moved for {stall:g} s"
+        if now - begun > longest:
+            return f"not done after {longest:g} s"
+    return ""

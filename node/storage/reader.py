@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -84,14 +84,15 @@ class Reader:
         self._check(key, size, limits.MAX_OBJECT)
 
         def work(call: Call) -> None:
-            try:
+            with _blaming(destination):
                 make_directory(destination.parent)
                 with replaced(destination) as file:
-                    self._receive(call, key, file.write, size)
-            except OSError as error:
-                raise DestinationFault(
-                    f"cannot write {destination}: {error.strerror}", remedy="make room on its disk"
-                ) from error
+
+                    def write(chunk: bytes | memoryview) -> None:
+                        with _blaming(destination):  # before the adapter takes it for an error of its own
+                            file.write(chunk)
+
+                    self._receive(call, key, write, size)
 
         await self._moved("ObjectFetched", key, size, work, progress)
 
@@ -130,7 +131,7 @@ class Reader:
         work: Callable[[Call], Result],
         progress: Progress | None = None,
         *,
-        stall: float | None = None,
+        ahead: int = 0,
     ) -> Result:
         """Run a transfer, show it while it runs, and log its size and rate."""
         transfer = Transfer(event, key, size, trio.current_time())
@@ -143,7 +144,7 @@ class Reader:
         self._transfers.add(transfer)
         try:
             async with self._large if size >= limits.LARGE else nullcontext():
-                result = await self._tried(work, show, stall=stall)
+                result = await self._tried(work, show, size=size, ahead=ahead)
         finally:
             self._transfers.discard(transfer)
         seconds = trio.current_time() - transfer.begun
@@ -152,15 +153,26 @@ class Reader:
         return result
 
     async def _tried(
-        self, work: Callable[[Call], Result], progress: Progress | None = None, *, stall: float | None = None
+        self,
+        work: Callable[[Call], Result],
+        progress: Progress | None = None,
+        *,
+        size: int = limits.MAX_LISTED,
+        ahead: int = 0,
     ) -> Result:
-        """Run an operation, again after a growing delay while the provider is unavailable."""
-        delay = self._timing.backoff_first
-        for attempt in range(1, self._timing.attempts + 1):
+        """Run an operation, again after a growing delay while the provider is unavailable.
+
+        Of `size` bytes to move, `ahead` may be taken from us before they move to the provider.
+        """
+        timing = self._timing
+        delay = timing.backoff_first
+        stall = timing.stall + ahead / timing.slowest
+        longest = timing.stall + stall + size / timing.slowest
+        for attempt in range(1, timing.attempts + 1):
             try:
                 async with self._slots:
                     return await run_call(
-                        work, timing=self._timing, stall=stall or self._timing.stall, progress=progress
+                        work, timing=timing, stall=stall, longest=longest, progress=progress
                     )
             except AccessRefused as error:
                 raise self._refused(error) from error
@@ -168,11 +180,11 @@ class Reader:
                 raise self._corrupt(f"an object in {self.place} {error}") from error
             except StorageUnavailable as error:
                 _log.warning("StorageUnavailable", place=self.place, attempt=attempt, why=error.what)
-                if attempt == self._timing.attempts:
+                if attempt == timing.attempts:
                     raise
             # Shortened at random: members that lost the provider together must not return in step.
             await trio.sleep(delay * (1 - 0.3 * random.random()))  # noqa: S311
-            delay = min(2 * delay, self._timing.backoff_max)
+            delay = min(2 * delay, timing.backoff_max)
         raise AssertionError("the last attempt returns or raises")
 
     def _refused(self, error: AccessRefused) -> StarlingError:
@@ -180,6 +192,15 @@ class Reader:
 
     def _corrupt(self, what: str) -> StarlingError:
         return BucketCorrupt(what, remedy="ask the provider; the object is lost and must be made again")
+
+
+@contextmanager
+def _blaming(destination: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = f"cannot write {destination}: {error.strerror}"
+        raise DestinationFault(what, remedy="make room on its disk, or choose another place") from error
 
 
 class GrantedBucket(Reader):

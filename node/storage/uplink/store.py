@@ -154,7 +154,7 @@ class UplinkStore:
         project = self._take(path)
         healthy = False
         try:
-            with call.closing(project.close, keep=True):
+            with call.unblocked_by(project.close):
                 yield project
                 healthy = True
         except NativeError as error:

@@ -57,7 +57,7 @@ async def stored(store: ScriptedStore) -> Bucket:
 
 def blocked_until_interrupted(call: Call) -> None:
     interrupted = threading.Event()
-    with call.closing(interrupted.set):
+    with call.unblocked_by(interrupted.set):
         assert interrupted.wait(60)
     call.check()
 
@@ -113,6 +113,17 @@ async def test_a_thread_that_cannot_be_broken_off_is_left_alone():
     with trio.fail_after(10), pytest.raises(StorageUnavailable):
         await bucket.stat(KEY)
     released.set()
+
+
+async def test_a_trickle_is_given_up():
+    def trickle(call: Call) -> None:
+        pause = threading.Event()
+        while not pause.wait(0.01):
+            call.advance(1)
+
+    timing = Timing(stall=0.2, slowest=1 << 30, grace=1.0, attempts=1, report_interval=0.01)
+    with trio.fail_after(10), pytest.raises(StorageUnavailable, match="not done"):
+        await bucket_of(ScriptedStore(trickle), timing).verify(KEY, size=len(CONTENT))
 
 
 async def test_slow_but_moving_is_not_stalled():

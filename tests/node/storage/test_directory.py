@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from node.storage import (
     Admission,
     BucketCorrupt,
     BucketFull,
+    DestinationFault,
     DirectorySettings,
     GrantRefused,
     ObjectAbsent,
@@ -174,3 +176,15 @@ async def test_pipes_and_links_are_no_objects(venue, tmp_path):
     place.symlink_to("/etc/hostname")
     with pytest.raises(StorageUnavailable):
         await venue.bucket.stat(key)
+
+
+async def test_a_full_disk_under_a_fetch_is_not_the_buckets(venue, tmp_path, monkeypatch):
+    @contextmanager
+    def full(_: Path):
+        with open("/dev/full", "wb", buffering=0) as file:
+            yield file
+
+    key = await put(venue)
+    monkeypatch.setattr("node.storage.reader.replaced", full)
+    with pytest.raises(DestinationFault):
+        await venue.bucket.fetch(key, tmp_path / "fetched", size=len(CONTENT))
