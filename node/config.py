@@ -148,7 +148,7 @@ def parse_config(table: object, name: str, base: Path) -> Config:
     def decode(wanted: type, value: object) -> object:
         if wanted is Path and isinstance(value, str):
             return base / os.path.expanduser(value)
-        raise msgspec.ValidationError(f"Expected a path as text, got `{type(value).__name__}`")
+        raise ValueError(f"Expected a path as text, got `{type(value).__name__}`")
 
     try:
         return msgspec.convert(table, Config, dec_hook=decode)

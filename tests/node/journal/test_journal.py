@@ -1,0 +1,150 @@
+"""The journal: durable, whole, secret where it must be, and one process's alone."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from support.manifests import manifest
+
+from node.journal import Journal, KeptSlot, new_journal_key
+from protocol.errors import OperatorFault
+from protocol.inputs import Confirmed
+from protocol.journal import Accepted, Adopted, HeldShare, Released, Woke
+
+KEY = bytes(range(32))
+JOB = b"j" * 32
+SECRET = b"the share nobody may see" * 4
+
+
+def test_entries_come_back_in_order(tmp_path):
+    entries = [
+        Woke(1),
+        Accepted(),
+        HeldShare(1, b"k" * 32, SECRET),
+        Released(1, b"a" * 32),
+        Adopted(1, b"m" * 32),
+    ]
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.append(JOB, entries[:2])
+    journal.append(JOB, entries[2:])
+    journal.append(b"x" * 32, [Woke(9)])
+    journal.close()
+    assert Journal(tmp_path / "journal", KEY).entries(JOB) == entries
+
+
+def test_secrets_are_on_the_disk_only_encrypted(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.append(JOB, [HeldShare(1, b"k" * 32, SECRET)])
+    journal.keep_grant(JOB, 2, b"a token that opens a bucket")
+    journal.close()
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert SECRET not in stored
+    assert b"opens a bucket" not in stored
+    assert (tmp_path / "journal").stat().st_mode & 0o077 == 0
+    reopened = Journal(tmp_path / "journal", KEY)
+    assert reopened.grants(JOB) == {2: b"a token that opens a bucket"}
+
+
+def test_another_key_does_not_open_secrets(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.append(JOB, [HeldShare(1, b"k" * 32, SECRET)])
+    journal.close()
+    with pytest.raises(OperatorFault, match="do not open"):
+        Journal(tmp_path / "journal", new_journal_key()).entries(JOB)
+
+
+def test_shares_of_other_attempts_are_destroyed(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.append(JOB, [HeldShare(1, b"a" * 32, SECRET), HeldShare(2, b"b" * 32, SECRET)])
+    journal.destroy_shares(JOB, but=2)
+    assert [entry.secret for entry in journal.entries(JOB)] == [b"", SECRET]
+    assert [entry.key for entry in journal.entries(JOB)] == [b"a" * 32, b"b" * 32]
+
+
+def test_slots_are_contiguous_from_the_first(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    authors = ["aa", "bb"]
+    kept = [KeptSlot(Confirmed(n, n % 2 + 1, b"%d" % n), 7, f"{n:064x}") for n in (1, 2, 3, 5)]
+    journal.keep_slots("head", kept, authors)
+    journal.keep_slots("head", kept[:2], authors)
+    assert journal.slots("head", authors) == kept[:3]
+    assert journal.slots("other head", authors) == []
+
+
+def test_jobs_and_facts_are_remembered(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.add_job(manifest(3), 2)
+    journal.add_job(manifest(3), 2)
+    journal.set_fact("head", b"one")
+    journal.set_fact("head", b"two")
+    journal.close()
+    reopened = Journal(tmp_path / "journal", KEY)
+    assert [(stored.manifest, stored.me) for stored in reopened.jobs()] == [(manifest(3), 2)]
+    assert reopened.fact("head") == b"two"
+    assert reopened.fact("nothing") is None
+
+
+def test_only_one_process_writes_a_journal(tmp_path):
+    path = tmp_path / "journal"
+    journal = Journal(path, KEY)
+    journal.append(JOB, [Woke(1)])
+    code = (
+        f"from node.journal import Journal; from pathlib import Path; Journal(Path({str(path)!r}), bytes(32))"
+    )
+    second = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+    assert second.returncode != 0
+    assert "is another starlingd using it?" in second.stderr
+
+
+def test_a_file_that_is_no_journal_is_left_alone(tmp_path):
+    path = tmp_path / "journal"
+    path.write_bytes(b"not a database, certainly not one" * 100)
+    with pytest.raises(OperatorFault, match="not a journal"):
+        Journal(path, KEY)
+    assert path.read_bytes().startswith(b"not a database")
+
+
+def test_many_threads_may_use_it(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    threads = [threading.Thread(target=journal.append, args=(JOB, [Woke(n)])) for n in range(1, 21)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(entry.incarnation for entry in journal.entries(JOB)) == list(range(1, 21))
+
+
+CRASHING = """
+import os, sys
+from pathlib import Path
+from node.journal import Journal
+from protocol.journal import Woke
+journal = Journal(Path(sys.argv[1]), bytes(range(32)))
+number = len(journal.entries(b"j" * 32)) // 2
+while True:
+    number += 1
+    journal.append(b"j" * 32, [Woke(number), Woke(number)])
+    os.write(1, b"%d\\n" % number)
+"""
+
+
+def test_what_was_appended_survives_a_kill(tmp_path):
+    """A process that appends pairs is killed in the middle: every pair it reported is there, none is torn."""
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", CRASHING, str(tmp_path / "journal")],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.getcwd()},
+        )
+        reported = [int(process.stdout.readline()) for _ in range(20)][-1]
+        process.kill()
+        rest = process.stdout.read().split()
+        process.wait()
+        reported = int(rest[-1]) if rest else reported
+        journal = Journal(tmp_path / "journal", KEY)
+        numbers = [entry.incarnation for entry in journal.entries(JOB)]
+        journal.close()
+        assert numbers == [n for n in range(1, len(numbers) // 2 + 1) for _ in range(2)]
+        assert len(numbers) // 2 >= reported
