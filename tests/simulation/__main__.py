@@ -80,7 +80,8 @@ def _soak(seeds: Sequence[int], wishes: Wishes, jobs: int, lines: str | None) ->
     minutes = (time.monotonic() - began) / 60
     console.print(_coverage(covered))
     print(
-        f"{done} seeds ({done / minutes:.0f} per minute), {rounds} rounds ({rounds / minutes:.0f} per minute), "
+        f"{done} seeds ({done / minutes:.0f} per minute), "
+        f"{rounds} rounds ({rounds / minutes:.0f} per minute), "
         f"{seconds / 86400:.1f} simulated days, {len(failed)} failed"
     )
     return 1 if failed else 0

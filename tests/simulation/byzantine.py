@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+from support.manifests import job_secret
 
 from protocol.encoding.errors import EncodingError
 from protocol.membership import prove_membership
@@ -30,7 +31,6 @@ from protocol.records import (
 )
 from simulation.cryptography import Cryptography, Made
 from simulation.reading import Reading
-from support.manifests import job_secret
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -137,7 +137,12 @@ class Byzantine:
         record = self._record(Seal(max(1, self._reading.current.number)))
         others = [m for m in self._reading.manifest.roster.indices if m != self._me]
         wrong: dict[str, object] = self._rng.choice(
-            ({"member": self._rng.choice(others)}, {"job": bytes(32)}, {"seq": self._seq + 2}, {"prev": bytes(32)[1:] + b"x"})
+            (
+                {"member": self._rng.choice(others)},
+                {"job": bytes(32)},
+                {"seq": self._seq + 2},
+                {"prev": bytes(32)[1:] + b"x"},
+            )
         )
         self._send(msgspec.structs.replace(record, **wrong))
 
@@ -182,8 +187,15 @@ class Byzantine:
                 self._attest_all()
             return
         moves: list[Move] = [
-            self._commit_well, self._commit_spoilt, self._commit_copy, self._commit_renamed,
-            self._commit_withheld, self._attest_all, self._attest_something, self._seal_early, self._abandon,
+            self._commit_well,
+            self._commit_spoilt,
+            self._commit_copy,
+            self._commit_renamed,
+            self._commit_withheld,
+            self._attest_all,
+            self._attest_something,
+            self._seal_early,
+            self._abandon,
         ]
         self._rng.choice(moves)()
 
@@ -223,14 +235,14 @@ class Byzantine:
 
     def _somebodys_update(self) -> Made | None:
         for member, blob in self._reading.current.commits.items():
-            data = self._world.buckets.get(member, blob.object)
-            if member != self._me and data is not None:
+            data = self._world.buckets.peek(member, blob.object)
+            if member in self._world.members and data is not None:
                 return data, blob
         return None
 
     def _attest_all(self) -> None:
         commits = tuple(sorted(self._reading.current.commits))
-        if commits:
+        if set(commits) - self._reading.current.attested.get(self._me, set()):
             self._count("attestation")
             self._submit(Attest(self._reading.current.number, commits))
 
@@ -253,8 +265,13 @@ class Byzantine:
             self._share_well()
             return
         moves: list[Move] = [
-            self._share_well, self._share_spoilt, self._share_of_another, self._result_false,
-            self._result_true, self._abandon, self._withhold,
+            self._share_well,
+            self._share_spoilt,
+            self._share_of_another,
+            self._result_false,
+            self._result_true,
+            self._abandon,
+            self._withhold,
         ]
         self._rng.choice(moves)()
 
@@ -275,7 +292,9 @@ class Byzantine:
 
     def _find(self, owner: int, blob: Blob) -> bytes | None:
         kept = (member.disk.objects.get(blob.object) for member in self._world.members.values())
-        return next((data for data in kept if data is not None), None) or self._world.buckets.get(owner, blob.object)
+        return next((data for data in kept if data is not None), None) or self._world.buckets.peek(
+            owner, blob.object
+        )
 
     def _give_share(self, made: Made, aggregate: bytes) -> None:
         data, blob = made
@@ -292,7 +311,9 @@ class Byzantine:
         made = self._share()
         if made is not None:
             self._count("wrong share")
-            self._give_share(self._cryptography.spoil(*made), self._reading.aggregate_of(self._reading.current))
+            self._give_share(
+                self._cryptography.spoil(*made), self._reading.aggregate_of(self._reading.current)
+            )
 
     def _share_of_another(self) -> None:
         made = self._share()

@@ -47,7 +47,9 @@ class Checks:
         record = self.reading.records[-1]
         if slot.author in self._scenario.honest:
             if record is None or not self._is_journalled(slot.author, record):
-                raise Broken("Durability", f"member {slot.author} has no journal of its record in slot {slot.slot}")
+                raise Broken(
+                    "Durability", f"member {slot.author} has no journal of its record in slot {slot.slot}"
+                )
             if valid and record.kind == "Seal":
                 self._sealed_enough(record)
             if record.kind == "KeyAbandon" and record.body.accused in self._scenario.honest:  # type: ignore[union-attr]
@@ -66,24 +68,32 @@ class Checks:
         """An honest member's share of the sum of `contributions` leaves its hands, for good."""
         entries = self._world.members[member].disk.entries
         if Released(number, aggregate) not in entries:
-            raise Broken("Durability", f"member {member} releases in round {number} without having journalled it")
+            raise Broken(
+                "Durability", f"member {member} releases in round {number} without having journalled it"
+            )
         before = self._exposures.setdefault((member, number), (aggregate, contributions))
         if before != (aggregate, contributions):
             raise Broken("ShareOnce", f"member {member} releases another share in round {number}")
         sums = {summed for (_, other), (_, summed) in self._exposures.items() if other == number}
         if len(sums) > 1:
-            raise Broken("NoDifferencing", f"honest members release shares of {len(sums)} sums in round {number}")
+            raise Broken(
+                "NoDifferencing", f"honest members release shares of {len(sums)} sums in round {number}"
+            )
         self._no_lone_update(number, contributions)
 
     def emitted(self, member: int, event: Emit) -> None:
         """An honest member says that something happened."""
         said = event.arguments
         if event.event in ("Refuse", "RefuseShare") and said["other"] in self._scenario.honest:
-            raise Broken("Accountability", f"member {member} refuses honest member {said['other']}: {said['reason']}")
+            raise Broken(
+                "Accountability", f"member {member} refuses honest member {said['other']}: {said['reason']}"
+            )
         if event.event == "SettleJob":
             named = set(said["mismatches"]) & self._scenario.honest  # type: ignore[arg-type]
             if named:
-                raise Broken("Accountability", f"member {member} finds fault with the settled chains of {named}")
+                raise Broken(
+                    "Accountability", f"member {member} finds fault with the settled chains of {named}"
+                )
         if event.event == "Observe":
             self._same_verdict(member, event)
         if event.event in ("EndRound", "BurnRound"):
@@ -110,13 +120,17 @@ class Checks:
         )
         phase, attempt, key, number, roots, opened, model = self.reading.views[history.slots]
         if shown != (phase, attempt, key, opened, model):
-            raise Broken("Agreement", f"member {member} reads the first {history.slots} slots differently: {shown}")
+            raise Broken(
+                "Agreement", f"member {member} reads the first {history.slots} slots differently: {shown}"
+            )
         if now is not None:
             mine = None if sealed is None else tuple((other, blob.root) for other, blob in sealed)
             if (now.number, mine) != (number, roots):
                 raise Broken("Agreement", f"member {member} is in round {now.number} with {mine}")
         if history.order != self.reading.orders[history.slots]:
-            raise Broken("Agreement", f"member {member} has another digest of the first {history.slots} slots")
+            raise Broken(
+                "Agreement", f"member {member} has another digest of the first {history.slots} slots"
+            )
 
     def restored(self, member: int, state: State) -> None:
         """A member is about to start again with `state`."""
@@ -126,8 +140,11 @@ class Checks:
         for (other, number), (aggregate, _) in self._exposures.items():
             if other == member and state.own.released.get(number) != aggregate:
                 raise Broken("Durability", f"member {member} forgot what it released in round {number}")
-        held = {(entry.attempt, entry.key) for entry in self._world.members[member].disk.entries
-                if isinstance(entry, HeldShare)}
+        held = {
+            (entry.attempt, entry.key)
+            for entry in self._world.members[member].disk.entries
+            if isinstance(entry, HeldShare)
+        }
         for attempt, key in state.key.held.items():
             if (attempt, key) not in held:
                 raise Broken("Durability", f"member {member} holds a key share it never wrote down")
@@ -145,13 +162,19 @@ class Checks:
 
     def _no_lone_update(self, number: int, contributions: Contributions) -> None:
         """Shares of T members, every Byzantine one counted, open only a sealed sum that hides its addends."""
-        givers = {m for (m, other), (_, summed) in self._exposures.items() if (other, summed) == (number, contributions)}
+        givers = {
+            m
+            for (m, other), (_, summed) in self._exposures.items()
+            if (other, summed) == (number, contributions)
+        }
         if len(givers | self._scenario.byzantine) < self.reading.needed:
             return
         sealed = self.reading.rounds[number].sealed if number in self.reading.rounds else None
         names = {member for member, _ in contributions}
         if sealed is None or dict(contributions) != sealed:
-            raise Broken("NoLoneUpdate", f"{sorted(givers)} open {sorted(names)} in round {number}, never sealed")
+            raise Broken(
+                "NoLoneUpdate", f"{sorted(givers)} open {sorted(names)} in round {number}, never sealed"
+            )
         if len(names) < self.reading.quorum or len(names & self._scenario.honest) < 2:
             raise Broken("NoLoneUpdate", f"{sorted(givers)} open only {sorted(names)} in round {number}")
 

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
+from support.dealer import deal
+
 from protocol.inputs import Input, KeyFailed, KeyMade
 from protocol.keyring import StoredShare
 from simulation.clock import Clock
 from simulation.cryptography import Cryptography, Real, StandIn
 from simulation.scenario import Scenario
-from support.dealer import deal
 
 
 @dataclass

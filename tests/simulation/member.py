@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from support.manifests import job_secret
+
 from protocol import core, effects, inputs
 from protocol.errors import MemberFault, StarlingError
 from protocol.inputs import Input
@@ -17,7 +19,6 @@ from protocol.messages import Message
 from protocol.records import Blob
 from protocol.state import State
 from simulation.disk import Disk
-from support.manifests import job_secret
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -62,7 +63,8 @@ class Member:
         self.state = core.restore(scenario.manifest, self.index, self.disk.entries, self.disk.slots)
         self.world.checks.restored(self.index, self.state)
         self.give(inputs.Wake())
-        self.later(0.1, lambda: self.give(inputs.JobAccepted()))
+        proposing = self.index == min(self.world.members)
+        self.later(0.1, lambda: self.give(inputs.JobAccepted(proposing)))
         if self.world.ledger.closed:
             self.later(0.5, lambda: self.give(inputs.HeadClosed()))
             self.later(20, self.settle)
@@ -244,7 +246,9 @@ class Member:
 
     def _peers(self) -> list[Member]:
         everyone = self.world.members.values()
-        return [m for m in everyone if m is not self and m.up and self.world.network.reaches(self.index, m.index)]
+        return [
+            m for m in everyone if m is not self and m.up and self.world.network.reaches(self.index, m.index)
+        ]
 
     def _publish(self, data: bytes, blob: Blob, then: Callable[[], None], delay: float = RETRY_FIRST) -> None:
         """Put an object into the own bucket, which may take several attempts."""
@@ -316,7 +320,9 @@ class Member:
         if number in self._cancelled:
             return
         try:
-            self._partials[number, other] = self._checked(effect.round, other, effect.aggregate, effect.blob, data)
+            self._partials[number, other] = self._checked(
+                effect.round, other, effect.aggregate, effect.blob, data
+            )
         except MemberFault as fault:
             refusal = str(fault)
         self.later(self._takes(0.3), lambda: self.give(inputs.ShareChecked(number, other, refusal)))

@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+from support.manifests import manifest
+
 from protocol.manifest import Deadlines, Manifest
 from protocol.thresholds import Thresholds
-from support.manifests import manifest
 
 SIZES = (2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
 
@@ -123,7 +124,7 @@ def _thresholds(rng: Random, members: int) -> Thresholds:
     if rng.random() < 0.7:
         return default
     colluders = rng.randint(0, default.colluders)
-    shares = rng.randint(max(2, colluders + 1), members)
+    shares = rng.randint(max(2, colluders + 1), members - colluders)
     return Thresholds(colluders, shares, rng.randint(min(members, colluders + 2), members))
 
 

@@ -24,6 +24,10 @@ class Buckets:
         self._objects.setdefault((owner, digest), data)
         return True
 
+    def peek(self, owner: int, digest: bytes) -> bytes | None:
+        """The object as it is."""
+        return self._objects.get((owner, digest))
+
     def get(self, owner: int, digest: bytes) -> bytes | None:
         """The object as it arrives; None where it cannot be had."""
         if owner in self.out or owner in self.withheld:

@@ -89,16 +89,25 @@ class World:
         self.checks.progress()
         reading = self.checks.reading
         ended = [now for now in reading.rounds.values() if now.over]
-        self.covered.update({
-            "record lost on its way": self.ledger.lost, "record confirmed twice": self.ledger.repeated,
-            "message lost": self.network.lost, "message doubled": self.network.doubled,
-            "bit flip": self.buckets.flipped,
-        })
+        self.covered.update(
+            {
+                "record lost on its way": self.ledger.lost,
+                "record confirmed twice": self.ledger.repeated,
+                "message lost": self.network.lost,
+                "message doubled": self.network.doubled,
+                "bit flip": self.buckets.flipped,
+            }
+        )
         self.covered.update(self.keymaking.faults)
         burned = sum(not now.model for now in ended)
         return Outcome(
-            self.scenario.seed, reading.phase, reading.opened, burned, len(self.ledger.order),
-            self.clock.now, +self.covered,
+            self.scenario.seed,
+            reading.phase,
+            reading.opened,
+            burned,
+            len(self.ledger.order),
+            self.clock.now,
+            +self.covered,
         )
 
     def _patience(self) -> float:
@@ -108,15 +117,15 @@ class World:
         return (job.round_limit + 2) * each + (job.key_attempts + 1) * job.deadlines.key + 1000
 
     def _settled(self) -> bool:
-        settled = [m for m in self.members.values() if m.state and m.state.life.head is Head.SETTLED]
         present = [m for m in self.members.values() if not m.gone]
-        if len(settled) >= len(present):
+        if all(m.state and m.state.life.ended and m.state.life.head is Head.SETTLED for m in present):
             return True
         closer = self.members.get(1)
-        if (closer is None or closer.gone) and not self.ledger.closed:
-            if all(member.state and member.state.life.ended for member in present):
-                self.tell("an operator closes the head")
-                self.close_head()
+        nobody = closer is None or closer.gone
+        over = all(member.state and member.state.life.ended for member in present)
+        if nobody and over and not self.ledger.closed:
+            self.tell("an operator closes the head")
+            self.close_head()
         return False
 
     # Faults
@@ -132,7 +141,9 @@ class World:
             if mean:
                 self._again(mean, fault)
         for index in self.rng.sample(sorted(self.members), min(faults.vanishing, len(self.members))):
-            self.clock.after(self.rng.uniform(0.1, 1) * self.scenario.unsafe, lambda who=index: self._vanish(who))
+            self.clock.after(
+                self.rng.uniform(0.1, 1) * self.scenario.unsafe, lambda who=index: self._vanish(who)
+            )
         for index in self.rng.sample(sorted(self.members), min(faults.stops, len(self.members))):
             self.clock.after(
                 self.rng.uniform(0.1, 1) * self.scenario.unsafe,
@@ -280,7 +291,9 @@ class World:
         if self._trace is not None:
             record = reading.records[-1]
             what = "junk" if record is None else f"{record.kind} {record.seq}"
-            self.tell(f"slot {slot.slot}: {what} of {slot.author}, {'valid' if reading.valid[-1] else 'ignored'}")
+            self.tell(
+                f"slot {slot.slot}: {what} of {slot.author}, {'valid' if reading.valid[-1] else 'ignored'}"
+            )
         number = reading.current.number
         if number and number not in self.calm_rounds:
             self.calm_rounds[number] = self._is_calm()
@@ -315,4 +328,3 @@ class World:
         """Say what happens."""
         if self._trace is not None:
             self._trace(f"{self.clock.now:9.2f}  {what}")
-

@@ -1,0 +1,197 @@
+"""Teeth: cores that are broken on purpose, each of which a named checker must catch within some seeds."""
+
+from dataclasses import replace
+
+from protocol import core, effects, history, lifecycle, round
+from protocol.journal import OwnRecord, Released
+from protocol.state import Action, Turn
+from simulation.runs import run
+from simulation.scenario import Wishes
+
+SEEDS = range(1, 60)
+
+
+def caught(wishes=None):
+    """The invariants that seeds break, up to the first."""
+    for seed in SEEDS:
+        report = run(seed, wishes or Wishes(rounds=3))
+        if report.broken:
+            return report.broken
+    return ""
+
+
+def without_journalling(monkeypatch, kind):
+    """Entries of a kind are forgotten: asked for, but never written."""
+    finish = Turn.finish
+
+    def forgetful(turn):
+        state, asked = finish(turn)
+        kept = [
+            replace(effect, entries=tuple(e for e in effect.entries if not isinstance(e, kind)))
+            if isinstance(effect, effects.Append)
+            else effect
+            for effect in asked
+        ]
+        return state, tuple(kept)
+
+    monkeypatch.setattr(Turn, "finish", forgetful)
+
+
+def with_action(monkeypatch, name, **changes):  # noqa: ANN003
+    """An action of the table is another one."""
+    actions = tuple(replace(a, **changes) if a.name == name else a for a in core.ACTIONS)
+    monkeypatch.setattr(core, "ACTIONS", actions)
+
+
+def test_a_release_that_is_not_journalled(monkeypatch):
+    without_journalling(monkeypatch, Released)
+    assert caught() == "Durability"
+
+
+def test_a_record_that_is_not_journalled(monkeypatch):
+    without_journalling(monkeypatch, OwnRecord)
+    assert caught() == "Durability"
+
+
+def test_effects_that_do_not_wait_for_the_journal(monkeypatch):
+    def hasty(turn):
+        held, turn._held = turn._held, []
+        state, asked = finish(turn)
+        return state, (*held, *asked)
+
+    finish = Turn.finish
+    monkeypatch.setattr(Turn, "finish", hasty)
+    assert caught() == "Durability"
+
+
+def test_a_share_of_the_own_update_alone(monkeypatch):
+    def lonely(turn):
+        sealed = round._sealed(turn.state)
+        turn.round(summing=True)
+        own = tuple(each for each in sealed.contributions if each[0] == turn.state.me)
+        turn.do(effects.SumSealed(turn.state.round.number, own or sealed.contributions))
+
+    with_action(monkeypatch, "Aggregate", perform=lonely)
+    assert caught() in ("NoDifferencing", "NoLoneUpdate")
+
+
+def test_sums_of_too_few(monkeypatch):
+    """All members leave out the same contribution: one sum per round, but not the sealed one."""
+
+    def short(turn):
+        turn.round(summing=True)
+        contributions = round._sealed(turn.state).contributions
+        turn.do(effects.SumSealed(turn.state.round.number, contributions[:1]))
+
+    with_action(monkeypatch, "Aggregate", perform=short)
+    assert caught() == "NoLoneUpdate"
+
+
+def test_another_sum_after_a_restart(monkeypatch):
+    """A member that is back sums what it likes: the shares of its two lives differ."""
+
+    def changing(turn):
+        turn.round(summing=True)
+        contributions = round._sealed(turn.state).contributions
+        cut = contributions[1:] if turn.state.incarnation > 1 else contributions
+        turn.do(effects.SumSealed(turn.state.round.number, cut))
+
+    with_action(monkeypatch, "Aggregate", perform=changing)
+    seen = {run(seed, Wishes(rounds=3)).broken for seed in SEEDS}
+    assert seen & {"ShareOnce", "NoDifferencing"}
+
+
+def test_a_quorum_that_is_ignored(monkeypatch):
+    def eager(now):
+        thresholds = replace_quorum(now.manifest)
+        return cut(replace(now, manifest=thresholds))
+
+    def replace_quorum(manifest):
+        import msgspec
+
+        lower = msgspec.structs.replace(manifest.thresholds, quorum=1)
+        return msgspec.structs.replace(manifest, thresholds=lower)
+
+    cut = history.History.cut
+    monkeypatch.setattr(history.History, "cut", eager)
+    assert caught() == "Agreement"
+
+
+def test_a_history_that_accepts_a_second_commit(monkeypatch):
+    def lax(now, author, body):
+        current = history._open(now, body.round)
+        return replace(now, round=replace(current, commits={**current.commits, author: body.blob}))
+
+    readers = {**history._READERS, history.Commit: lax}
+    monkeypatch.setattr(history, "_READERS", readers)
+    assert caught(Wishes(rounds=3, byzantine=True)) == "Agreement"
+
+
+def test_a_member_that_forgets_its_records(monkeypatch):
+    def amnesiac(manifest, me, entries, slots=()):
+        kept = [entry for entry in entries if not isinstance(entry, OwnRecord)]
+        return restore(manifest, me, kept, slots)
+
+    restore = core.restore
+    monkeypatch.setattr(core, "restore", amnesiac)
+    assert caught() == "Durability"
+
+
+def test_a_key_attempt_begun_twice(monkeypatch):
+    """A restarted member contradicts what it said in the attempt before: an honest one is blamed."""
+    begin = Action.possible
+
+    def careless(action, state):
+        if action.name == "BeginKey":
+            state = replace(state, key=replace(state.key, lost=0))
+        return begin(action, state)
+
+    restore = core.restore
+
+    def forgiving(manifest, me, entries, slots=()):
+        state = restore(manifest, me, entries, slots)
+        return replace(state, key=replace(state.key, lost=0))
+
+    monkeypatch.setattr(Action, "possible", careless)
+    monkeypatch.setattr(core, "restore", forgiving)
+    assert caught(Wishes(rounds=1, byzantine=False)) == "Accountability"
+
+
+def test_updates_attested_unseen(monkeypatch):
+    def trusting(state):
+        current = round._open(state)
+        return frozenset() if current is None else frozenset(current.commits) - state.round.attested
+
+    with_action(
+        monkeypatch, "SubmitAttest", enabled=lambda s: bool(trusting(s)), perform=attest_all(trusting)
+    )
+    assert caught(Wishes(rounds=3, byzantine=True)) == "Accountability"
+
+
+def attest_all(choose):
+    def perform(turn):
+        verified = choose(turn.state)
+        turn.round(attested=turn.state.round.attested | verified)
+        turn.submit(round.Attest(turn.state.round.number, tuple(sorted(verified))))
+
+    return perform
+
+
+def test_rounds_that_nobody_abandons(monkeypatch):
+    with_action(monkeypatch, "SubmitAbandon", enabled=lambda state: False)
+    assert caught() == "Progress"
+
+
+def test_shares_awaited_from_whoever_withholds_them(monkeypatch):
+    def patient(state):
+        enough = round._accepted_shares(state) or state.round.checking_shares
+        return () if len(enough) + 1 >= state.manifest.thresholds.shares else to_check(state)
+
+    to_check = round._shares_to_check
+    monkeypatch.setattr(round, "_shares_to_check", patient)
+    assert caught(Wishes(rounds=3, byzantine=True)) == "Progress"
+
+
+def test_a_settlement_that_finds_fault_with_honest_members(monkeypatch):
+    monkeypatch.setattr(lifecycle, "mismatches", lambda state: state.manifest.roster.indices)
+    assert caught() == "Accountability"
