@@ -6,6 +6,7 @@ starlingd --config node.toml
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import sys
 import time
@@ -99,8 +100,7 @@ class Daemon:
                     nursery.start_soon(self._pump_messages)
                     nursery.start_soon(self._pump_peers)
                     await nursery.start(ControlServer(self, self.config.socket).run)
-                    for stored in self._journal.jobs():
-                        self._begin(stored.manifest, stored.me)
+                    self._resume_jobs()
                     nursery.start_soon(keep_watchdog)
                     notify("READY=1")
                     log.info("DaemonReady", peer=self._keys.identity.peer_id, socket=str(self.config.socket))
@@ -115,6 +115,14 @@ class Daemon:
         self._scope.cancel()
 
     # Jobs
+
+    def _resume_jobs(self) -> None:
+        """Go on with every job in the journal; one that cannot go on is logged, and costs no other."""
+        for stored in self._journal.jobs():
+            try:
+                self._begin(stored.manifest, stored.me)
+            except StarlingError as error:
+                log.error("JobNotResumed", job=stored.manifest.job.hex(), reason=str(error))
 
     def _begin(self, manifest: Manifest, me: int) -> JobNode:
         """Run a job's engine. Its core is told what peers are there."""
@@ -167,7 +175,11 @@ class Daemon:
         await trio.to_thread.run_sync(self._journal.add_job, manifest, me)
         job = self._begin(manifest, me)
         log.info("JobProposed", job=manifest.job.hex(), name=manifest.name, proposer=proposer)
-        if self.config.policy.accept == "known-peers":
+        if self.config.policy.accept == "known-peers" and self._nursery is not None:
+            self._nursery.start_soon(self._accept_by_policy, job)
+
+    async def _accept_by_policy(self, job: JobNode) -> None:
+        with contextlib.suppress(StarlingError):  # logged, and the job declined, where it was raised
             await self._accept(job)
 
     async def _accept(self, job: JobNode, *, proposing: bool = False) -> None:

@@ -43,9 +43,17 @@ class CryptoWorker:
         self._secret: bytes | None = None
         self._process: WorkerProcess | None = None
         self._turn = trio.Lock()
+        self._keyed = trio.Event()
 
     async def ask(self, request: Message) -> Message:
-        """The answer to a request of `desk`. Raises its `StarlingError`, or `CryptoFailed`."""
+        """The answer to a request of `desk`, as soon as there is a key to work with.
+
+        Raises its `StarlingError`, or `CryptoFailed`.
+        """
+        await self._keyed.wait()
+        return await self._twice(request)
+
+    async def _twice(self, request: Message) -> Message:
         async with self._turn:
             try:
                 return await self._once(request)
@@ -62,7 +70,8 @@ class CryptoWorker:
     async def use_key(self, secret: bytes) -> None:
         """Work with this key and share from now on, also in workers to come."""
         self._secret = secret
-        await self.ask({"do": "use-key", "secret": secret})
+        await self._twice({"do": "use-key", "secret": secret})
+        self._keyed.set()
 
     async def step_key(self, request: Message) -> Message:
         """One step of key generation; raises `WorkerLost` when its state is gone."""
