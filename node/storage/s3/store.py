@@ -10,7 +10,13 @@ from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    PreconditionError,
+    UnauthenticatedError,
+)
 from obstore.store import S3Store as Client
 
 from node.storage.calls import Call
@@ -25,6 +31,7 @@ from node.storage.errors import (
 from node.storage.limits import CHUNK, MAX_GRANTED_OBJECTS, MIB
 from node.storage.s3.presigned import encode_urls, read_url
 from node.storage.store import Caveats, Sink, Stat
+from node.storage.transfer import chunks_of
 from protocol.errors import OwnFault, StarlingError
 
 _WINDOW: Final = 8 * MIB  # bytes of one request; what is larger goes in parts
@@ -33,8 +40,7 @@ _REQUEST: Final = 60.0  # seconds for one window: a line slower than 140 kB/s is
 _CONNECT: Final = 10.0
 _READING: Final = timedelta(minutes=15)  # for a request to begin
 _LONGEST_GRANT: Final = timedelta(days=7)  # of a presigned URL, by the signature's definition
-_REFUSED: Final = ("403", "401")
-_FULL: Final = ("507", "QuotaExceeded", "LimitExceeded")
+_FULL: Final = ("status code: 507", "QuotaExceeded", "StorageLimit")  # in the words of servers
 _MAX_MESSAGE: Final = 300
 
 
@@ -79,9 +85,7 @@ class S3Store:
             expiry = datetime.fromtimestamp(expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             attributes = {"object-expires": expiry}  # Storj's gateway obeys it
             if size <= _WINDOW:
-                content = source.read(size) if size else source.read()
-                while len(content) < size:
-                    content += source.read(size - len(content))
+                content = b"".join(bytes(chunk) for chunk in chunks_of(source))
                 obstore.put(self._client, path, content, mode="create", attributes=attributes)
                 return
             chunks = _Chunks(source)
@@ -176,7 +180,7 @@ class S3Store:
         what = f"{self.place}: {text[:_MAX_MESSAGE]}"
         if any(sign in text for sign in _FULL):
             return BucketFull(what, remedy="raise the quota, or remove what is not needed")
-        if isinstance(error, PermissionError) or any(f"status code: {code}" in text for code in _REFUSED):
+        if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
             return AccessRefused(what, remedy="check the access key and what it may do")
         return StorageUnavailable(what)
 

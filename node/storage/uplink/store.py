@@ -85,11 +85,6 @@ class UplinkStore:
         """Satellite and bucket."""
         return f"storj://{self._satellite}/{self._bucket}"
 
-    def ensure_bucket(self, call: Call) -> None:
-        """Create the bucket if it is not there; raises as the operations do."""
-        with self._project(call, "") as project:
-            project.ensure_bucket(self._bucket)
-
     def put(self, call: Call, path: str, source: BinaryIO, size: int, expires_at: int) -> None:
         """See `Store.put`."""
         with self._project(call, path) as project:
