@@ -18,6 +18,9 @@ from protocol.errors import OperatorFault
 MAX_CARD_BYTES = 8 * 1024
 """As in `node.peers`, which would load the network library."""
 
+UNREACHABLE_HOSTS = ("/ip4/0.0.0.0/", "/ip6/::/", "/ip4/127.", "/ip6/::1/")
+"""Multiaddresses that mean something on this machine only."""
+
 
 def register(commands: Commands) -> None:
     parser = commands.add(
@@ -53,6 +56,11 @@ def card(call: Invocation) -> None:
     if call.arguments.address:
         found["addresses"] = call.arguments.address
     print(json.dumps(found, indent=2, ensure_ascii=False))
+    if any(address.startswith(UNREACHABLE_HOSTS) for address in found["addresses"]):
+        sys.stderr.write(
+            "starling: others cannot reach all of these addresses from outside\n"
+            "  → give the node's own with --address /dns4/node.example/tcp/4711\n"
+        )
 
 
 def _offline_card(call: Invocation) -> dict[str, Any]:

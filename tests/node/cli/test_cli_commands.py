@@ -92,6 +92,13 @@ def test_a_card_is_added_from_a_file(starling, node: FakeNode, tmp_path: Path):
 def test_the_addresses_of_a_card_can_be_given(starling, node: FakeNode):
     told = starling("card", "--address", "/dns4/a.example/tcp/4711")
     assert told.json["addresses"] == ["/dns4/a.example/tcp/4711"]
+    assert told.err == ""
+
+
+def test_a_card_that_others_cannot_use_is_warned_of(starling, node: FakeNode):
+    told = starling("card")
+    assert told.json["addresses"] == ["/ip4/0.0.0.0/tcp/4711"]
+    assert "--address" in told.err
 
 
 def test_a_model_is_exported_to_where_the_caller_is(starling, node: FakeNode, tmp_path: Path, monkeypatch):

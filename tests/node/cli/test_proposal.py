@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +50,12 @@ def test_defaults_are_safe_and_the_manifest_is_what_members_can_read():
     assert (manifest.rounds, manifest.round_limit) == (5, 14)
     assert manifest.model == MODEL
     assert list(manifest.parameters) == ["model", "seed"]
+
+
+def test_the_example_is_a_job():
+    example = tomllib.loads((Path(__file__).parents[3] / "config" / "job.example.toml").read_text())
+    manifest = build_manifest(example, [card(name) for name in example["members"]], SHARED, MODEL, {})
+    assert (manifest.name, manifest.roster.size) == ("digits", 3)
 
 
 def test_two_equal_proposals_are_two_jobs():
