@@ -25,7 +25,6 @@ from node.storage.limits import Timing
 from node.storage.opening import (
     Admission,
     DirectorySettings,
-    S3Key,
     S3Settings,
     Settings,
     UplinkSettings,
@@ -34,6 +33,7 @@ from node.storage.opening import (
 )
 from node.storage.reader import GrantedBucket, Reader, Transfer
 from node.storage.retention import Collected, collect
+from node.storage.s3.keyed import S3Key
 from node.storage.store import Stat
 from node.storage.uplink.store import derive_grants
 

@@ -14,6 +14,8 @@ from node.storage.errors import AccessRefused, AdapterMissing, GrantRefused
 from node.storage.grants import Grant
 from node.storage.limits import Timing
 from node.storage.reader import GrantedBucket
+from node.storage.s3.keyed import KeyedCredential, UntilThen
+from node.storage.s3.keyed import S3Key as S3Key  # settings are written with it
 from node.storage.s3.presigned import PresignedStore
 from node.storage.store import Readable, Store
 from node.storage.uplink.store import UplinkStore
@@ -21,6 +23,7 @@ from node.storage.uplink.store import UplinkStore
 DIRECTORY: Final = "directory"
 UPLINK: Final = "uplink"
 S3: Final = "s3"
+S3_KEYED: Final = "s3-keyed"
 
 
 @dataclass(frozen=True)
@@ -44,25 +47,20 @@ class UplinkSettings:
 
 
 @dataclass(frozen=True)
-class S3Key:
-    """An S3 access key."""
-
-    identifier: str
-    secret: str = field(repr=False)
-
-
-@dataclass(frozen=True)
 class S3Settings:
     """A bucket on an S3 server, which exists already.
 
     `endpoint` is `https://host` (or `http://host:port` on a trusted network). `cleaner` is the key that
-    may delete, or None if this node never cleans up; `writer` had better not be allowed to.
+    may delete, or None if this node never cleans up; `writer` had better not be allowed to. `reader` is a
+    key that may only read this bucket, to be given to the members; without one, they get a presigned URL
+    for each object that is there when the grant is made.
     """
 
     endpoint: str
     bucket: str
     writer: S3Key
     cleaner: S3Key | None = None
+    reader: S3Key | None = None
     region: str = "us-east-1"
 
 
@@ -97,7 +95,7 @@ def open_bucket(settings: Settings, timing: Timing | None = None) -> Bucket:
         writing, cleaning = settings.writer, settings.cleaner
         return Bucket(
             _s3_store(settings, writing),
-            adapter=S3,
+            adapter=S3_KEYED if settings.reader else S3,
             cleaner=_s3_store(settings, cleaning) if cleaning else None,
             timing=timing,
         )
@@ -141,7 +139,7 @@ def _s3_store(settings: S3Settings, key: S3Key) -> Store:
         raise AdapterMissing(
             "S3 buckets need the package obstore", remedy="install starling with its s3 extra"
         ) from error
-    return S3Store(settings.endpoint, settings.bucket, settings.region, key.identifier, key.secret)
+    return S3Store(settings.endpoint, settings.bucket, settings.region, key, settings.reader)
 
 
 def _opened(grant: Grant, admission: Admission, clock: Callable[[], float]) -> Readable:
@@ -151,4 +149,9 @@ def _opened(grant: Grant, admission: Admission, clock: Callable[[], float]) -> R
         return UplinkStore.from_credential(grant.credential, admission.satellites)
     if grant.adapter == S3:
         return PresignedStore.from_credential(grant.credential, admission.endpoints)
+    if grant.adapter == S3_KEYED:
+        told = KeyedCredential.decode(grant.credential, admission.endpoints)
+        key = S3Key(told.identifier, told.secret)
+        store = _s3_store(S3Settings(told.endpoint, told.bucket, key, region=told.region), key)
+        return UntilThen(store, grant.caveats.not_after, clock)
     raise GrantRefused(f"a grant of an unknown kind of bucket: {grant.adapter!r}")

@@ -9,13 +9,12 @@ from itertools import islice
 from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import obstore
 from obstore.exceptions import (
     AlreadyExistsError,
     BaseError,
-    PermissionDeniedError,
     PreconditionError,
-    UnauthenticatedError,
 )
 from obstore.store import S3Store as Client
 
@@ -29,6 +28,7 @@ from node.storage.errors import (
     StorageUnavailable,
 )
 from node.storage.limits import CHUNK, MAX_GRANTED_OBJECTS, MIB
+from node.storage.s3.keyed import KeyedCredential, S3Key
 from node.storage.s3.presigned import encode_urls, read_url
 from node.storage.store import Caveats, Sink, Stat
 from node.storage.transfer import chunks_of
@@ -40,26 +40,34 @@ _REQUEST: Final = 60.0  # seconds for one window: a line slower than 140 kB/s is
 _CONNECT: Final = 10.0
 _READING: Final = timedelta(minutes=15)  # for a request to begin
 _LONGEST_GRANT: Final = timedelta(days=7)  # of a presigned URL, by the signature's definition
+_REFUSED: Final = (401, 403)
 _FULL: Final = ("status code: 507", "QuotaExceeded", "StorageLimit")  # in the words of servers
 _MAX_MESSAGE: Final = 300
 
 
 class S3Store:
-    """A `Store` on an S3 server, addressed by path (`endpoint/bucket/key`)."""
+    """A `Store` on an S3 server, addressed by path (`endpoint/bucket/key`).
 
-    def __init__(self, endpoint: str, bucket: str, region: str, key_id: str, secret: str) -> None:
+    It shares by giving away `reader`, a key made for that, or else by presigning what is there.
+    """
+
+    def __init__(
+        self, endpoint: str, bucket: str, region: str, key: S3Key, reader: S3Key | None = None
+    ) -> None:
         origin = urlsplit(endpoint)
         if origin.scheme not in ("https", "http") or not origin.hostname:
             raise AccessRefused(
                 f"{endpoint!r} is no S3 endpoint", remedy="write https://host or http://host:port"
             )
         self._place = f"s3+{origin.scheme}://{origin.netloc.rpartition('@')[2]}/{bucket}"
+        self._where = endpoint, bucket, region
+        self._reader = reader
         self._client = Client(
             bucket,
             endpoint=endpoint,
             region=region,
-            access_key_id=key_id,
-            secret_access_key=secret,
+            access_key_id=key.identifier,
+            secret_access_key=key.secret,
             client_options={
                 "allow_http": origin.scheme == "http",
                 "timeout": timedelta(seconds=_REQUEST),
@@ -132,7 +140,13 @@ class S3Store:
             return
 
     def share(self, call: Call, caveats: Caveats) -> bytes:
-        """See `Store.share`: a presigned URL for each object that is there; none lasts over seven days."""
+        """See `Store.share`: the readers' key, or a presigned URL for each object that is there.
+
+        Presigned URLs last for at most seven days.
+        """
+        if self._reader is not None:
+            key = self._reader
+            return msgspec.msgpack.encode(KeyedCredential(*self._where, key.identifier, key.secret))
         lasts = datetime.fromtimestamp(caveats.not_after, UTC) - datetime.now(UTC)
         if lasts <= timedelta(0):
             raise OwnFault("a grant that has expired already")
@@ -151,9 +165,9 @@ class S3Store:
         return encode_urls(dict(zip(paths, urls, strict=True)))
 
     def revoke(self, call: Call, credential: bytes) -> None:
-        """Not possible: a presigned URL lasts until it expires, or until its key is withdrawn."""
+        """Not possible: what was shared lasts until it expires, or until its key is withdrawn."""
         raise CannotRevoke(
-            "S3 cannot take back a presigned URL", remedy="wait until it expires, or replace the access key"
+            "S3 cannot take back what was shared", remedy="wait until it expires, or replace the access key"
         )
 
     def _exists(self, path: str) -> bool:
@@ -180,7 +194,7 @@ class S3Store:
         what = f"{self.place}: {text[:_MAX_MESSAGE]}"
         if any(sign in text for sign in _FULL):
             return BucketFull(what, remedy="raise the quota, or remove what is not needed")
-        if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
+        if any(f"status code: {status}" in text for status in _REFUSED):  # listings have no type for it
             return AccessRefused(what, remedy="check the access key and what it may do")
         return StorageUnavailable(what)
 

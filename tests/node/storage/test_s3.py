@@ -103,6 +103,16 @@ async def test_a_grant_leads_only_to_admitted_servers(venue):
     assert caught.value.member == OWNER
 
 
+async def test_a_readers_key_covers_what_comes_later(tmp_path):
+    async with s3_venue(tmp_path, keyed=True) as venue:
+        granted = await venue.granted(scope_of(JOB))
+        key = await put(venue, b"stored after the grant")
+        assert await granted.fetch_bytes(key, size=22) == b"stored after the grant"
+        token = await venue.bucket.grant(scope_of(JOB), PEER, in_seconds(HOUR))
+        with pytest.raises(GrantRefused):
+            open_grant(token, owner=OWNER, peer=PEER, admission=Admission(endpoints=("https://s3.invalid",)))
+
+
 async def test_a_server_that_is_gone_is_unavailable():
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

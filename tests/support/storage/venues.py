@@ -59,6 +59,7 @@ class Venue:
     admission: Admission
     clock: Clock | None  # None: a provider that keeps its own time
     revokes: bool = True
+    signs: bool = True  # grants cannot be altered by who holds them
     emulator: Emulator | None = None
 
     def open(self, token: bytes, peer: str = PEER) -> GrantedBucket:
@@ -119,8 +120,8 @@ async def emulated_venue(directory: Path, timing: Timing = QUICK) -> AsyncIterat
 
 
 @asynccontextmanager
-async def s3_venue(directory: Path) -> AsyncIterator[Venue]:
-    """A bucket of rclone's S3 server, a process of its own.
+async def s3_venue(directory: Path, *, keyed: bool = False) -> AsyncIterator[Venue]:
+    """A bucket of rclone's S3 server, a process of its own; granted by key or by presigned URLs.
 
     Its known gaps: it ignores `If-None-Match: *`, shows every bucket to every key, and cannot revoke.
     """
@@ -128,8 +129,9 @@ async def s3_venue(directory: Path) -> AsyncIterator[Venue]:
     (served / BUCKET).mkdir(parents=True)
     async with rclone(served) as endpoint:
         key = S3Key(S3_KEY, S3_SECRET)
-        bucket = open_bucket(S3Settings(endpoint, BUCKET, key, key), QUICK)
-        yield Venue(bucket, Admission(endpoints=(endpoint,)), None, revokes=False)
+        settings = S3Settings(endpoint, BUCKET, key, key, reader=key if keyed else None)
+        bucket = open_bucket(settings, QUICK)
+        yield Venue(bucket, Admission(endpoints=(endpoint,)), None, revokes=False, signs=not keyed)
 
 
 @asynccontextmanager
