@@ -11,7 +11,7 @@ from node.storage.opening import DirectorySettings, S3Key, S3Settings, Settings,
 from protocol.errors import OperatorFault
 
 STORJ_WRITER, STORJ_CLEANER = "storj-writer.grant", "storj-cleaner.grant"
-S3_WRITER, S3_CLEANER = "s3-writer.key", "s3-cleaner.key"
+S3_WRITER, S3_READER, S3_CLEANER = "s3-writer.key", "s3-reader.key", "s3-cleaner.key"
 
 
 def own_bucket(config: Config) -> Bucket:
@@ -47,11 +47,13 @@ def _settings(config: Config) -> Settings:
         return UplinkSettings(storage.bucket, writer, cleaner or None)
     if not storage.endpoint:
         raise OperatorFault("storage.endpoint is empty", remedy="name the S3 server, https://…")
+    reading = read_credential(state, S3_READER, missing=b"")
     cleaning = read_credential(state, S3_CLEANER, missing=b"")
     return S3Settings(
         endpoint=storage.endpoint,
         bucket=storage.bucket,
         writer=_access_key(read_credential(state, S3_WRITER), S3_WRITER),
+        reader=_access_key(reading, S3_READER) if reading else None,
         cleaner=_access_key(cleaning, S3_CLEANER) if cleaning else None,
     )
 

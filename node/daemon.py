@@ -20,6 +20,7 @@ from trio_typing import TaskStatus
 
 from node import VERSION
 from node.bucket import admission, own_bucket
+from node.card import own_card
 from node.config import Config, load_config
 from node.control.server import ControlServer
 from node.engine.job import JobNode, Surroundings, learner_config
@@ -213,14 +214,7 @@ class Daemon:
         return dict(vars_of(self._own_card()))
 
     def _own_card(self) -> Card:
-        return Card(
-            name=self.config.node.name,
-            peer=self._keys.identity.peer_id,
-            payment=self._keys.wallet.key_hash.hex(),
-            job_key=self._keys.job.public().hex(),
-            bucket=self.config.storage.bucket or self.config.node.name,
-            addresses=tuple(address.partition("/p2p/")[0] for address in self._addresses),
-        )
+        return own_card(self.config, self._keys, self._addresses)
 
     def peers(self) -> list[dict[str, Any]]:
         """The peer book with where each peer stands."""
@@ -359,8 +353,8 @@ class Daemon:
                 case PeerUp(member=contact):
                     for job in list(self._jobs.values()):
                         await job.peer_up(contact)
-                case PeerDown(member=contact, why=why):
-                    log.info("PeerAway", contact=contact, reason=why)
+                case PeerDown():
+                    continue  # the mesh has logged it, and redials
 
 
 def vars_of(card: Card) -> dict[str, Any]:

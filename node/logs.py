@@ -32,7 +32,9 @@ def setup_logs(file: Path | None, level: str, **fields: object) -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # they hold keys and shares
+            ),
             redact,
             structlog.processors.JSONRenderer(default=_plain),
         ],

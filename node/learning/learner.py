@@ -160,11 +160,11 @@ class Learner:
         try:
             return await attempt()
         except WorkerLost as lost:
-            log.warning("worker_lost", reason=lost.reason, stderr=lost.stderr)
+            log.warning("LearnerLost", reason=lost.reason, stderr=lost.stderr)
         try:
             return await attempt()
         except WorkerLost as lost:
-            log.error("worker_lost", reason=lost.reason, stderr=lost.stderr)
+            log.error("LearnerLost", reason=lost.reason, stderr=lost.stderr)
             raise LearnerFailed(lost.reason, lost.stderr) from lost
 
     async def _stop(self) -> None:
@@ -187,7 +187,7 @@ class Learner:
             raise
         worker.allow(count_elements(description.shared))
         self._description = description
-        log.info("worker_started", task=description.name, device=description.device, pid=worker.pid)
+        log.info("LearnerStarted", task=description.name, device=description.device, pid=worker.pid)
         return worker, description
 
 
