@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
+from typing import TypeGuard
 
 from protocol.errors import OperatorFault
 
 MAX_PARAMETERS = 100
 MAX_TEXT = 1_000
+MAX_LIST = 100
 
 
 class Reader:
@@ -45,12 +48,43 @@ class Reader:
         self.in_force[name] = value
         return value
 
+    def flag(self, name: str, default: bool) -> bool:
+        value = self._given.pop(name, default)
+        if not isinstance(value, bool):
+            raise _refuse(name, value, "true or false")
+        self.in_force[name] = value
+        return value
+
+    def text(self, name: str, default: str, pattern: str, wanted: str) -> str:
+        """A text that the regular expression `pattern` matches whole; `wanted` says in words what it is."""
+        value = self._given.pop(name, default)
+        if not isinstance(value, str) or len(value) > MAX_TEXT or not re.fullmatch(pattern, value):
+            raise _refuse(name, value, wanted)
+        self.in_force[name] = value
+        return value
+
+    def texts(self, name: str, default: Sequence[str], pattern: str, wanted: str) -> tuple[str, ...]:
+        """A list of 1 to `MAX_LIST` different texts that `pattern` matches, in the order given."""
+        value: object = self._given.pop(name, list(default))
+        if _is_list_of(value, pattern):
+            self.in_force[name] = value
+            return tuple(value)
+        raise _refuse(name, value, f"a list of up to {MAX_LIST} different texts, each {wanted}")
+
     def finish(self) -> None:
         """Refuses parameters that nobody asked for: a misspelt one must not pass as its default."""
         if self._given:
             unknown = ", ".join(sorted(self._given))
             known = ", ".join(sorted(self.in_force))
             raise OperatorFault(f"unknown task parameters: {unknown}", remedy=f"the task knows {known}")
+
+
+def _is_list_of(value: object, pattern: str) -> TypeGuard[list[str]]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_LIST:
+        return False
+    if not all(isinstance(each, str) and len(each) <= MAX_TEXT for each in value):
+        return False
+    return len(set(value)) == len(value) and all(re.fullmatch(pattern, each) for each in value)
 
 
 def _as_float(value: object) -> float | None:

@@ -9,7 +9,10 @@ from node.learning.task import Task
 from protocol.errors import OperatorFault
 
 GROUP = "starling.tasks"
-BUILT_IN = {"mnist": EntryPoint("mnist", "node.learning.mnist.task:MnistTask", GROUP)}
+BUILT_IN = {
+    "mnist": EntryPoint("mnist", "node.learning.mnist.task:MnistTask", GROUP),
+    "causal-lm": EntryPoint("causal-lm", "node.learning.causal.task:CausalTask", GROUP),
+}
 
 
 def known_tasks() -> dict[str, EntryPoint]:

@@ -29,10 +29,15 @@ Metrics = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a task may use of this machine: `device` is "auto", "cpu" or "cuda"."""
+    """What a task may use of this machine: `device` is "auto", "cpu" or "cuda".
+
+    `data` is the member's data folder, for tasks that keep there what shapes the model, such as the base
+    model that is fine-tuned; None where nobody named one. Private data wait for `Task.load`.
+    """
 
     device: str = "auto"
     threads: int = 1
+    data: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ class Worker:
         self._name = str(opening["task"])
         self._data = opening["data"]
         self._monitor = monitor
-        resources = Resources(device=opening["device"], threads=opening["threads"])
+        folder = None if self._data is None else Path(self._data)
+        resources = Resources(opening["device"], opening["threads"], folder)
         self._task: Task = find_task(self._name)(opening["parameters"], resources)
         self._shared: tuple[SharedTensor, ...] = check_shared(self._task.shared)
         self._summary: DataSummary | None = None
