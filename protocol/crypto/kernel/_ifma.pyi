@@ -38,7 +38,15 @@ def windows(
     /,
 ) -> bytes: ...
 def table(
-    moduli: bytes, constants: bytes, width: int, digits: int, pairs: bool, starts: bytes, window: int, /
+    moduli: bytes,
+    constants: bytes,
+    width: int,
+    digits: int,
+    pairs: bool,
+    starts: bytes,
+    inverses: bytes,
+    window: int,
+    /,
 ) -> object: ...
 def table_powers(
     moduli: bytes,

@@ -210,8 +210,11 @@ int ifma_windows(const struct ring *ring, const uint8_t *bases, size_t count, co
  * permutation picks one of sixteen for each lane from two registers, whatever the lane's digit is. */
 #define PERMUTED 16
 
+/* Modulo m² and for a unit, an entry y₀ + y₁·m = y₀·(1 + λ·m) is kept as y₀ and λ = y₁/y₀: in a product the λ
+ * of all factors just add up, and what remains are products by the numbers y₀. */
 struct table {
     size_t stride, rows, window, entries;
+    bool logarithms;
     vec *vectors;
 };
 
@@ -219,14 +222,39 @@ static uint64_t *table_row(const struct table *t, size_t row, size_t k) {
     return words(t->vectors) + (row * t->stride + k) * t->entries;
 }
 
-struct table *ifma_table_new(const struct ring *ring, const uint8_t *starts, size_t rows, size_t window) {
+/* Writes the element x of each lane into the place of entry e in the rows from the `first` on. */
+static void put_entries(struct table *t, size_t first, size_t lanes, size_t e, vec *x) {
+    for (size_t k = 0; k < t->stride; k++)
+        for (size_t lane = 0; lane < lanes; lane++)
+            table_row(t, first + lane, k)[e] = words(x)[k * LANES + lane];
+}
+
+/* Fills the rows from the `first` on. With x = start^e·R, the number `inverse` is start^-e: λ = x₁·inverse/R. */
+static void fill_rows(struct workspace *w, struct table *t, size_t first, size_t lanes) {
+    const size_t high = pair_stride(&w->modulus);
+    vec *start = element(w, 0), *inverse = element(w, 1), *inverse_of_start = element(w, 2);
+    copy(w, w->one, w->x);
+    copy(w, w->unit, inverse);
+    for (size_t e = 0; e < (size_t)1 << t->window; e++) {
+        copy(w, w->x, w->y);
+        if (t->logarithms) {
+            multiply_numbers(&w->modulus, w->x + high, inverse, w->columns, w->y + high);
+            multiply_numbers(&w->modulus, inverse, inverse_of_start, w->columns, inverse);
+        }
+        put_entries(t, first, lanes, e, w->y);
+        multiply(w, w->x, start, w->x);
+    }
+}
+
+struct table *ifma_table_new(const struct ring *ring, const uint8_t *starts, const uint8_t *inverses, size_t rows,
+                             size_t window) {
     struct workspace w;
-    if (workspace_open(&w, ring, 1) != 0)
+    if (workspace_open(&w, ring, 3) != 0)
         return NULL;
     struct table *t = malloc(sizeof *t);
     if (!t)
         goto done;
-    *t = (struct table){.stride = w.stride, .rows = rows, .window = window};
+    *t = (struct table){.stride = w.stride, .rows = rows, .window = window, .logarithms = inverses != NULL};
     t->entries = window < 4 ? PERMUTED : (size_t)1 << window;
     t->vectors = allocate(rows * t->stride * t->entries * sizeof(uint64_t));
     if (!t->vectors) {
@@ -237,15 +265,10 @@ struct table *ifma_table_new(const struct ring *ring, const uint8_t *starts, siz
     take_moduli(&w, ring, 0, 1);
     for (size_t first = 0; first < rows; first += LANES) {
         const size_t lanes = lanes_left(rows, first);
-        vec *start = element(&w, 0);
-        enter(&w, starts + first * ring->width, lanes, start);
-        copy(&w, w.one, w.x);
-        for (size_t e = 0; e < (size_t)1 << window; e++) {
-            for (size_t k = 0; k < t->stride; k++)
-                for (size_t lane = 0; lane < lanes; lane++)
-                    table_row(t, first + lane, k)[e] = words(w.x)[k * LANES + lane];
-            multiply(&w, w.x, start, w.x);
-        }
+        enter(&w, starts + first * ring->width, lanes, element(&w, 0));
+        if (inverses)
+            load(&w, inverses + first * ring->width, lanes, w.digits, element(&w, 2));
+        fill_rows(&w, t, first, lanes);
     }
 done:
     workspace_close(&w);
@@ -259,7 +282,7 @@ void ifma_table_free(struct table *t) {
 }
 
 int ifma_table_fits(const struct table *t, const struct ring *ring, size_t rows) {
-    return t->stride == element_stride(ring) && rows <= t->rows;
+    return t->stride == element_stride(ring) && rows <= t->rows && (ring->pairs || !t->logarithms);
 }
 
 INLINE vec either(vec digit, long long bit, vec if_clear, vec if_set) {
@@ -283,7 +306,6 @@ INLINE vec select_256(const uint64_t *entries, vec digit) {
     return either(digit, 128, select_128(entries, digit), select_128(entries + 128, digit));
 }
 
-/* element GROUPS + g = the row's entry that digit[g] of the workspace selects in each lane. */
 INLINE void select_from_row(struct workspace *w, const struct table *t, size_t row, size_t groups,
                             vec (*select)(const uint64_t *, vec)) {
     for (size_t k = 0; k < t->stride; k++)
@@ -291,8 +313,8 @@ INLINE void select_from_row(struct workspace *w, const struct table *t, size_t r
             element(w, GROUPS + g)[k] = select(table_row(t, row, k), w->digit[g]);
 }
 
-/* Multiplies the row's entries that the workspace's digits select into the first `groups` elements. */
-static void multiply_by_row(struct workspace *w, const struct table *t, size_t row, size_t groups) {
+/* element GROUPS + g = the row's entry that digit[g] of the workspace selects in each lane. */
+static void select_entries(struct workspace *w, const struct table *t, size_t row, size_t groups) {
     switch (t->entries) {
     case 16:
         select_from_row(w, t, row, groups, select_16);
@@ -309,28 +331,57 @@ static void multiply_by_row(struct workspace *w, const struct table *t, size_t r
     default:
         select_from_row(w, t, row, groups, select_256);
     }
-    for (size_t g = 0; g < groups; g++)
-        multiply(w, element(w, g), element(w, GROUPS + g), element(w, g));
+}
+
+/* Multiplies x by an entry of the table; its λ is added to `sum`, digit by digit. */
+static void multiply_by_entry(const struct workspace *w, const struct table *t, const vec *entry, vec *x, vec *sum) {
+    if (!t->logarithms) {
+        multiply(w, x, entry, x);
+        return;
+    }
+    multiply_pair_by_number(&w->modulus, x, entry, w->columns, x);
+    const vec *lambda = entry + pair_stride(&w->modulus);
+    for (size_t k = 0; k < w->digits; k++)
+        sum[k] = add(sum[k], lambda[k]);
+}
+
+/* Multiplies x by 1 + sum·m, that is by R·(1 + sum·m)/R. Overwrites the sum, which is below R. */
+static void multiply_by_logarithms(const struct workspace *w, vec *x, vec *sum) {
+    vec *y = w->y, *y1 = y + pair_stride(&w->modulus);
+    copy(w, w->one, y);
+    carry_through(sum, w->digits);
+    multiply_numbers(&w->modulus, sum, w->r_squared, w->columns, sum);
+    for (size_t k = 0; k < w->digits; k++)
+        y1[k] = add(y1[k], sum[k]);
+    carry_through(y1, w->digits);
+    multiply(w, x, y, x);
 }
 
 int ifma_table_powers(const struct ring *ring, const struct table *table, size_t rows,
                       const struct exponents *exponents, size_t count, uint8_t *out) {
     struct workspace w;
-    if (workspace_open(&w, ring, 2 * GROUPS) != 0)
+    if (workspace_open(&w, ring, 3 * GROUPS) != 0)
         return -1;
     take_moduli(&w, ring, 0, 1);
     for (size_t batch = 0; batch < count; batch += GROUPS * LANES) {
         const size_t left = count - batch, groups = left < GROUPS * LANES ? (left + LANES - 1) / LANES : GROUPS;
-        for (size_t g = 0; g < groups; g++)
+        for (size_t g = 0; g < groups; g++) {
             copy(&w, w.one, element(&w, g));
+            memset(element(&w, 2 * GROUPS + g), 0, w.stride * sizeof(vec));
+        }
         for (size_t row = 0; row < rows; row++) {
             for (size_t g = 0; g < groups; g++)
                 digits_of(exponents, batch + g * LANES, lanes_left(left, g * LANES), row * table->window,
                           table->window, &w.digit[g]);
-            multiply_by_row(&w, table, row, groups);
+            select_entries(&w, table, row, groups);
+            for (size_t g = 0; g < groups; g++)
+                multiply_by_entry(&w, table, element(&w, GROUPS + g), element(&w, g), element(&w, 2 * GROUPS + g));
         }
-        for (size_t g = 0; g < groups; g++)
+        for (size_t g = 0; g < groups; g++) {
+            if (table->logarithms)
+                multiply_by_logarithms(&w, element(&w, g), element(&w, 2 * GROUPS + g));
             leave(&w, element(&w, g), lanes_left(left, g * LANES), out + (batch + g * LANES) * ring->width);
+        }
     }
     workspace_close(&w);
     return 0;

@@ -47,8 +47,10 @@ int ifma_columns(const struct ring *ring, const uint8_t *correction, const uint8
 int ifma_windows(const struct ring *ring, const uint8_t *bases, size_t count, const struct exponents *exponents,
                  size_t window, size_t windows, uint8_t *out);
 
-/* A table of starts[row]^d for each row and each d below 2^window; NULL when memory runs out. */
-struct table *ifma_table_new(const struct ring *ring, const uint8_t *starts, size_t rows, size_t window);
+/* A table of starts[row]^d for each row and each d below 2^window; NULL when memory runs out. For pairs,
+ * `inverses` may be R/starts[row] mod m instead of NULL, if rows·2m ≤ R and rows ≤ 2048: faster to use. */
+struct table *ifma_table_new(const struct ring *ring, const uint8_t *starts, const uint8_t *inverses, size_t rows,
+                             size_t window);
 void ifma_table_free(struct table *table);
 /* Whether a table was made under as many digits and has `rows` rows. */
 int ifma_table_fits(const struct table *table, const struct ring *ring, size_t rows);

@@ -25,6 +25,7 @@ NAME = "ifma"
 
 LANES = 8
 DIGIT_BITS = 52
+MAX_SUMMED_ROWS = 2048  # digits of so many table entries add up in 63 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,19 @@ def build_table(base: mpz, bits: int, window: int, m: mpz) -> Table:
     starts = [base]
     for _ in range(window, bits, window):
         starts.append(gmpy2.powmod(starts[-1], 1 << window, m))
-    return Table(_ifma.table(*ring.arguments, ring.pack(starts), window), window)
+    inverses = _inverses(starts, ring, m) if ring.pairs else []
+    return Table(_ifma.table(*ring.arguments, ring.pack(starts), ring.pack(inverses), window), window)
+
+
+def _inverses(starts: Sequence[mpz], ring: Ring, m: mpz) -> list[mpz]:
+    """R/start modulo the root of m for each start; none if there are too many rows, or no inverses."""
+    root = gmpy2.isqrt(m)
+    if len(starts) > MAX_SUMMED_ROWS or 2 * len(starts) * root > mpz(1) << (DIGIT_BITS * ring.digits):
+        return []
+    try:
+        return [gmpy2.invert(start, root) * _r_to(1, ring.digits, root) % root for start in starts]
+    except ZeroDivisionError:
+        return []
 
 
 def table_powers(table: Table, exponents: Sequence[mpz], bits: int, m: mpz) -> list[mpz]:

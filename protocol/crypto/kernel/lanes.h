@@ -189,16 +189,38 @@ static void square_number(const struct modulus *f, const vec *x, vec *t, vec *r)
 /* The numbers of a pair lie this many vectors apart. */
 INLINE size_t pair_stride(const struct modulus *f) { return f->digits + PADDING; }
 
-/* (r₀, r₁) = x·y/R mod m²; t is room for 4·digits columns. r may be x or y. */
-static void multiply_pairs(const struct modulus *f, const vec *x, const vec *y, vec *t, vec *r) {
-    const size_t digits = f->digits, high = pair_stride(f);
+/* (r₀, r₁) = (x₀·y₀ + cross·m)/R mod m² for the columns of cross at t + 2·digits. */
+static void finish_pair(const struct modulus *f, const vec *x, const vec *y, vec *t, vec *r) {
+    const size_t digits = f->digits;
     vec *cross = t + 2 * digits;
-    product_columns(digits, x, y + high, cross, false);
-    product_columns(digits, x + high, y, cross, true);
     multiply_numbers(f, x, y, t, r);
     for (size_t k = 0; k < digits; k++)
         cross[k] = subtract(cross[k], t[k]);
-    reduce(f, cross, r + high);
+    reduce(f, cross, r + pair_stride(f));
+}
+
+/* (r₀, r₁) = x·y/R mod m²; t is room for 4·digits columns. r may be x or y. */
+static void multiply_pairs(const struct modulus *f, const vec *x, const vec *y, vec *t, vec *r) {
+    const size_t digits = f->digits, high = pair_stride(f);
+    product_columns(digits, x, y + high, t + 2 * digits, false);
+    product_columns(digits, x + high, y, t + 2 * digits, true);
+    finish_pair(f, x, y, t, r);
+}
+
+/* The same for a number y, the pair (y, 0): four products of half the length. */
+static void multiply_pair_by_number(const struct modulus *f, const vec *x, const vec *y, vec *t, vec *r) {
+    product_columns(f->digits, x + pair_stride(f), y, t + 2 * f->digits, false);
+    finish_pair(f, x, y, t, r);
+}
+
+/* Spreads digits that have grown beyond 52 bits; the number itself must fit. */
+static void carry_through(vec *x, size_t digits) {
+    vec carry = _mm512_setzero_si512();
+    for (size_t k = 0; k < digits; k++) {
+        const vec sum = add(x[k], carry);
+        x[k] = digit_of(sum);
+        carry = carry_of(sum);
+    }
 }
 
 static void square_pair(const struct modulus *f, const vec *x, vec *t, vec *r) {

@@ -12,6 +12,7 @@
 #define MAX_DIGITS 336   /* columns of the arithmetic cannot overflow below 340 */
 #define MAX_BUCKET_WINDOW 12 /* bits; memory doubles with each */
 #define MAX_TABLE_WINDOW 8   /* as many as ifma.c can select among */
+#define MAX_SUMMED_ROWS 2048 /* digits of so many entries add up in 63 bits */
 #define TABLE "protocol.crypto.kernel._ifma.table"
 
 /* The arguments that every function begins with. */
@@ -189,10 +190,11 @@ static void free_table(PyObject *capsule) { ifma_table_free(PyCapsule_GetPointer
 static PyObject *table(PyObject *self, PyObject *args) {
     (void)self;
     struct call call;
-    Py_buffer starts;
+    Py_buffer starts, inverses;
     Py_ssize_t window;
     PyObject *result = NULL;
-    if (!PyArg_ParseTuple(args, "y*y*nnpy*n", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &starts, &window))
+    if (!PyArg_ParseTuple(args, "y*y*nnpy*y*n", &call.moduli, &call.constants, &call.width, &call.digits, &call.pairs, &starts,
+                          &inverses, &window))
         return NULL;
     const Py_ssize_t rows = elements(&starts, call.width);
     if (!check_ring(&call))
@@ -201,15 +203,20 @@ static PyObject *table(PyObject *self, PyObject *args) {
         fail("table: no rows, or its window is out of range");
         goto done;
     }
+    if (inverses.len != 0 && (!call.pairs || inverses.len != starts.len || rows > MAX_SUMMED_ROWS)) {
+        fail("table: inverses without pairs, or not one for each of a moderate number of rows");
+        goto done;
+    }
+    const uint8_t *given = inverses.len ? inverses.buf : NULL;
     struct table *made;
     Py_BEGIN_ALLOW_THREADS
-    made = ifma_table_new(&call.ring, starts.buf, (size_t)rows, (size_t)window);
+    made = ifma_table_new(&call.ring, starts.buf, given, (size_t)rows, (size_t)window);
     Py_END_ALLOW_THREADS
     result = made ? PyCapsule_New(made, TABLE, free_table) : PyErr_NoMemory();
     if (made && !result)
         ifma_table_free(made);
 done:
-    release(&call, &starts, NULL);
+    release(&call, &starts, &inverses);
     return result;
 }
 
@@ -255,7 +262,7 @@ static PyMethodDef functions[] = {
      "columns(moduli, constants, width, digits, pairs, correction, lists, rows) -> bytes"},
     {"windows", windows, METH_VARARGS,
      "windows(moduli, constants, width, digits, pairs, bases, exponents, exponent_width, window, windows) -> bytes"},
-    {"table", table, METH_VARARGS, "table(moduli, constants, width, digits, pairs, starts, window) -> table"},
+    {"table", table, METH_VARARGS, "table(moduli, constants, width, digits, pairs, starts, inverses, window) -> table"},
     {"table_powers", table_powers, METH_VARARGS,
      "table_powers(moduli, constants, width, digits, pairs, table, rows, exponents, exponent_width) -> bytes"},
     {NULL, NULL, 0, NULL},
