@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from node.audit.trace_gaps import filled
 from node.audit.trace_log import BODIES, Line, Misfit, Run
 
 RECORDS = {f"Submit{kind}": kind for kind in BODIES}
@@ -65,6 +66,7 @@ class Behaviour:
 def merge(run: Run) -> Behaviour:
     """The run as one sequence. Raises `Misfit` where two members read different orders."""
     order = _order(run)
+    run = filled(run, order)
     lines = list(_merged(run, order))
     names = _Names(run, lines)
     events = [
