@@ -65,13 +65,14 @@ async def follow(cohort: Cohort, seen: Seen) -> None:
 async def _follow_member(member: MemberPlace, seen: Seen) -> None:
     while True:
         try:
-            await trio.to_thread.run_sync(_ask, member, seen)
+            await trio.to_thread.run_sync(ask_member, member, seen)
         except Unreachable:
             seen.up.pop(member.index, None)
         await trio.sleep(POLL_SECONDS)
 
 
-def _ask(member: MemberPlace, seen: Seen) -> None:
+def ask_member(member: MemberPlace, seen: Seen) -> None:
+    """Bring what is seen of one member up to date. Raises `Unreachable`."""
     with Client(member.socket) as client:
         status = client.call("status")
         seen.up[member.index] = status["peers_up"]

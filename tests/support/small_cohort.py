@@ -13,9 +13,10 @@ import trio
 
 from node.audit.trace import check_files
 from node.control.client import Client
+from node.control.errors import Unreachable
 from node.demo import cohort
 from node.demo.stages import read_events
-from node.demo.watching import Seen, follow, propose
+from node.demo.watching import Seen, ask_member, follow, propose
 from node.learning.mnist.folder import Samples, write_samples
 
 KEY = "insecure-test-384"
@@ -90,15 +91,23 @@ class Running:
                 await trio.sleep(0.005)
 
     async def until_over(self) -> None:
-        """Return when every member says that the job is over."""
+        """Return when every member, as it runs now, says that the job is over."""
         with trio.fail_after(PATIENCE):
-            while not self.seen.over:
+            while not await trio.to_thread.run_sync(self._all_over):
                 await trio.sleep(0.2)
+
+    def _all_over(self) -> bool:
+        """Ask every member afresh: what was seen of one that was killed is old."""
+        try:
+            for member in self.plan.members:
+                ask_member(member, self.seen)
+        except Unreachable:
+            return False
+        return self.seen.over
 
     async def restart(self, index: int) -> None:
         """Kill a member as a power cut would, and start it again."""
         await self.processes.kill_member(index)
-        self.seen.jobs.pop(index, None)
         await self.processes.start_member(index)
 
     def check_trace(self) -> None:
