@@ -11,7 +11,6 @@ from protocol.errors import OperatorFault
 
 # pip's and uv's own variables: who installs from a private index has one of them set.
 INDEX_VARIABLES = ("PIP_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
-DEFAULT_INDEX = "https://pypi.org/simple/"
 
 
 def fetch_package(
@@ -37,9 +36,8 @@ def fetch_package(
         monitor.progress("fetch", completed, max(total or 0, completed))
 
     name = requirement.partition("==")[0]
-    index = next((os.environ[key] for key in INDEX_VARIABLES if os.environ.get(key)), DEFAULT_INDEX)
     finder = unearth.PackageFinder(
-        index_urls=[index], only_binary=[] if source else [name], no_binary=[name] if source else []
+        index_urls=[_index()], only_binary=[] if source else [name], no_binary=[name] if source else []
     )
     hashes = {"sha256": [sha256]}
     try:
@@ -58,3 +56,14 @@ def fetch_package(
         raise OperatorFault(
             f"{requirement} cannot be fetched: {error}", remedy="check the network"
         ) from error
+
+
+def _index() -> str:
+    """The package index that this environment installs from."""
+    for variable in INDEX_VARIABLES:
+        if os.environ.get(variable):
+            return os.environ[variable]
+    # pip's default is asked of pip: it has no public name for it.
+    from pip._internal.models.index import PyPI
+
+    return str(PyPI.simple_url)
