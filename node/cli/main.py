@@ -17,6 +17,7 @@ from node.cli.commands import (
     config,
     demo,
     init,
+    install,
     job,
     keys,
     logs,
@@ -30,7 +31,7 @@ from node.cli.invocation import Invocation
 from node.cli.parser import Commands, root_parser
 from protocol.errors import StarlingError
 
-GROUPS = (init, config, status, peers, job, watch, logs, keys, audit, bench, demo, completion)
+GROUPS = (init, install, config, status, peers, job, watch, logs, keys, audit, bench, demo, completion)
 
 
 def build_parser() -> ArgumentParser:
