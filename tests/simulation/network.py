@@ -23,6 +23,7 @@ class Network:
         self._rng = rng
         self._give = give
         self.away: set[int] = set()
+        self._broken: set[frozenset[int]] = set()
         self.faults = Faults()
         self.lost = 0
         self.doubled = 0
@@ -37,7 +38,7 @@ class Network:
             return
         if self._rng.random() < self.faults.loss:
             self.lost += 1
-            self._clock.after(self._rng.uniform(*RECONNECT_SECONDS), lambda: self.connect(sender, receiver))
+            self._break(sender, receiver)
             return
         copies = 1
         if self._rng.random() < self.faults.duplication:
@@ -47,8 +48,15 @@ class Network:
             delay = self._rng.expovariate(1 / self.faults.delay)
             self._clock.after(delay, lambda: self._give(receiver, Heard(sender, data)))
 
+    def _break(self, one: int, other: int) -> None:
+        pair = frozenset((one, other))
+        if pair not in self._broken:
+            self._broken.add(pair)
+            self._clock.after(self._rng.uniform(*RECONNECT_SECONDS), lambda: self.connect(one, other))
+
     def connect(self, one: int, other: int) -> None:
         """Both hear of each other, if they can."""
+        self._broken.discard(frozenset((one, other)))
         if self.reaches(one, other):
             self._give(one, PeerUp(other))
             self._give(other, PeerUp(one))
