@@ -22,6 +22,7 @@ from node.cli.commands import (
     keys,
     logs,
     peers,
+    report,
     status,
     watch,
 )
@@ -31,7 +32,22 @@ from node.cli.invocation import Invocation
 from node.cli.parser import Commands, root_parser
 from protocol.errors import StarlingError
 
-GROUPS = (init, install, config, status, peers, job, watch, logs, keys, audit, bench, demo, completion)
+GROUPS = (
+    init,
+    install,
+    config,
+    status,
+    peers,
+    job,
+    watch,
+    report,
+    logs,
+    keys,
+    audit,
+    bench,
+    demo,
+    completion,
+)
 
 
 def build_parser() -> ArgumentParser:

@@ -26,12 +26,24 @@ def check_prefix(prefix: Path) -> None:
     """Raise `OperatorFault` for an environment that the service could not see."""
     if not prefix.is_absolute():
         raise OperatorFault(f"{prefix} is not absolute", remedy="name the environment from / on")
-    hidden = next((folder for folder in UNSEEN if prefix.is_relative_to(folder)), None)
-    if hidden is not None:
+    if (hidden := _hider(prefix)) is not None:
         raise OperatorFault(
             f"the service cannot see {prefix}: its unit hides {hidden}",
             remedy="let it have an environment of its own, with --prefix /opt/starling",
         )
+
+
+def check_interpreter() -> None:
+    """Raise `OperatorFault` for an interpreter below an environment that the service could not see."""
+    if (hidden := _hider(Path(sys.base_prefix))) is not None:
+        raise OperatorFault(
+            f"the service cannot see the Python at {sys.base_prefix}: its unit hides {hidden}",
+            remedy="install with the system's own: /usr/bin/python3 -m venv /opt/starling, and so on",
+        )
+
+
+def _hider(place: Path) -> str | None:
+    return next((folder for folder in UNSEEN if place.is_relative_to(folder)), None)
 
 
 def default_source() -> str:

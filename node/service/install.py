@@ -11,7 +11,13 @@ from node.config import load_config
 from node.files import write_whole
 from node.keys import create_keys
 from node.service import system
-from node.service.environment import check_prefix, default_source, make_environment, running_environment
+from node.service.environment import (
+    check_interpreter,
+    check_prefix,
+    default_source,
+    make_environment,
+    running_environment,
+)
 from node.service.layout import (
     COMMAND,
     CONFIG,
@@ -60,6 +66,7 @@ def install(wish: Wish) -> Installation:
     check_prefix(prefix)
     if not wish.staging:
         system.check_machine()
+        check_interpreter()
         if wish.prefix is not None:
             make_environment(prefix, wish.source or default_source(), wish.extras)
     parts = (*PARTS, GPU_PART) if wish.gpu else PARTS
