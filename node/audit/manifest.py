@@ -18,6 +18,9 @@ CONSTANTS = {
 }
 """Constants of the specification and their values where a model does not say."""
 
+FAIR = {"FairSpec", "PromptSpec"}
+"""Specifications that promise progress."""
+
 
 @dataclass(frozen=True)
 class Simulation:
@@ -47,6 +50,11 @@ class Model:
     depth: int | None
     simulate: Simulation | None
     fast: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was run to its end, and what TLC must find is known."""
+        return self.states is not None or self.violates is not None
 
     def config(self, *, only: str | None = None) -> str:
         """The model as a configuration of TLC; with `only`, that property instead of its own."""
@@ -79,7 +87,13 @@ class Mutant:
     model: str
     breaks: str
     constants: Mapping[str, int]
+    counterexample: int | None
     fast: bool
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was run, and the shortest counterexample is known."""
+        return self.counterexample is not None
 
     def apply(self, sources: Mapping[str, str]) -> dict[str, str]:
         """The changed files; ValueError unless each old text occurs exactly once."""
@@ -144,7 +158,7 @@ def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
         invariants=tuple(invariants),
         properties=tuple(properties),
         # Symmetry is unsound for liveness, and useless in random behaviours.
-        symmetric=spec != "FairSpec" and simulate is None and not plain,
+        symmetric=spec not in FAIR and simulate is None and not plain,
         violates=violates,
         states=entry.get("states"),
         depth=entry.get("depth"),
@@ -164,6 +178,7 @@ def mutants() -> Mapping[str, Mutant]:
             model=entry["model"],
             breaks=entry["breaks"],
             constants=entry.get("constants", {}),
+            counterexample=entry.get("counterexample"),
             fast=entry.get("fast", False),
         )
         for entry in _read("mutants.toml")["mutant"]

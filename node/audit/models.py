@@ -37,7 +37,8 @@ def check_model(model: Model, limits: Limits | None = None) -> Report:
 
 
 def check_mutant(mutant: Mutant, limits: Limits | None = None) -> Report:
-    """Runs the mutant's model for the property it must break, and nothing else."""
+    """Runs the mutant's model for the property it must break, and nothing else; the counterexample must
+    be as long as its entry says."""
     base = models()[mutant.model]
     model = dataclasses.replace(base, constants={**base.constants, **mutant.constants})
     outcome = run_tlc(
@@ -47,9 +48,15 @@ def check_mutant(mutant: Mutant, limits: Limits | None = None) -> Report:
         limits=limits or _limits(mutant.fast),
         options=_options(model),
     )
-    killed = outcome.verdict in {Verdict.INVARIANT, Verdict.PROPERTY}
-    why = "" if killed else f"survived: {mutant.breaks} was not violated ({outcome.verdict.value})"
-    return Report(mutant.name, "mutant", killed, why, outcome)
+    return Report(mutant.name, "mutant", not (why := _survives(mutant, outcome)), why, outcome)
+
+
+def _survives(mutant: Mutant, outcome: Outcome) -> str:
+    if outcome.verdict not in {Verdict.INVARIANT, Verdict.PROPERTY}:
+        return f"survived: {mutant.breaks} was not violated ({outcome.verdict.value})"
+    if mutant.counterexample not in {None, outcome.depth}:
+        return f"a counterexample of {outcome.depth} states, expected {mutant.counterexample}"
+    return ""
 
 
 def _limits(fast: bool) -> Limits:

@@ -50,7 +50,7 @@ class Outcome:
 
     verdict: Verdict
     violated: str | None  # the property's name, where TLC names it
-    distinct: int  # distinct states
+    distinct: int  # distinct states; of random behaviours, all states
     depth: int  # of the complete search; of the counterexample when there is one
     seconds: float
     output: str = field(repr=False)
@@ -180,7 +180,7 @@ _VERDICTS = {
 }
 _VIOLATED = re.compile(r"Error: (?:Invariant|Action property) (\S+) is violated")
 _ASSUMPTION = re.compile(r"Error: Assumption (.+) is false")
-_DISTINCT = re.compile(r"([\d,]+) distinct states found")
+_DISTINCT = re.compile(r"([\d,]+) (?:distinct states found|states checked)")
 _DEPTH = re.compile(r"depth of the complete state graph search is (\d+)")
 _STATE = re.compile(r"^State (\d+):", re.MULTILINE)
 

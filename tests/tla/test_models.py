@@ -1,65 +1,41 @@
 """TLC finds in every fast model what its entry says, and notices every fast mutant."""
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 
 import pytest
+from _pytest.mark import ParameterSet
 
-from node.audit.manifest import models, mutants
-from node.audit.models import JOBS, LONG, Report, check_model, check_mutant
+from node.audit.manifest import Model, Mutant, models, mutants
+from node.audit.models import Report, check_model, check_mutant
 from node.audit.tlc import Limits, Verdict, run_tlc, specification
 
-FAST_MODELS = [name for name, model in models().items() if model.fast]
-FAST_MUTANTS = [name for name, mutant in mutants().items() if mutant.fast]
-LONG_MUTANTS = [name for name, mutant in mutants().items() if not mutant.fast]
 ROOTS = ["TraceStarling", "SecureAggregation", *sorted({model.module for model in models().values()})]
+TYPING = {"KeyTypeOK", "LifeTypeOK", "DeliveryTypeOK", "BucketsTypeOK"}
+IMPLIED = {"InItsOrder", "OrderStays", "RefinesLedger"}
+"""By what a mutant of `delivery` breaks first."""
 
 
-@pytest.fixture(scope="module")
-def pool() -> Iterator[ThreadPoolExecutor]:
-    with ThreadPoolExecutor(JOBS) as executor:
-        yield executor
-        executor.shutdown(cancel_futures=True)
-
-
-@pytest.fixture(scope="module")
-def started(pool: ThreadPoolExecutor, request: pytest.FixtureRequest) -> dict[str, Future[Report]]:
-    """Every chosen model and mutant, two at a time while the tests wait for the first."""
-    chosen = {
-        item.callspec.params["name"]
-        for item in request.session.items
-        if hasattr(item, "callspec") and item.path == request.path and "name" in item.callspec.params
-    }
-    reports = {name: pool.submit(check_model, model) for name, model in models().items() if name in chosen}
-    return reports | {
-        name: pool.submit(check_mutant, mutant) for name, mutant in mutants().items() if name in chosen
-    }
+def cases(entries: Mapping[str, Model] | Mapping[str, Mutant]) -> list[ParameterSet]:
+    """What was run to its end, by name: TLC must find it again."""
+    return [
+        pytest.param(name, marks=() if entry.fast else pytest.mark.slow)
+        for name, entry in entries.items()
+        if entry.fast or entry.measured
+    ]
 
 
 def expect(report: Report) -> None:
     assert report.ok, f"{report.why}\n{report.outcome.tail()}"
 
 
-@pytest.mark.parametrize("name", FAST_MODELS)
-def test_model_finds_what_its_entry_says(name: str, started: dict[str, Future[Report]]) -> None:
-    expect(started[name].result())
+@pytest.mark.parametrize("name", cases(models()))
+def test_model_finds_what_its_entry_says(name: str) -> None:
+    expect(check_model(models()[name]))
 
 
-@pytest.mark.parametrize("name", FAST_MUTANTS)
-def test_mutant_is_noticed(name: str, started: dict[str, Future[Report]]) -> None:
-    expect(started[name].result())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LONG_MUTANTS)
-def test_slow_mutant_is_noticed(name: str, started: dict[str, Future[Report]]) -> None:
-    expect(started[name].result())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["round-burns", "round-three-crash", "round-two-crash"])
-def test_long_model_finds_what_its_entry_says(name: str) -> None:
-    expect(check_model(models()[name], LONG))
+@pytest.mark.parametrize("name", cases(mutants()))
+def test_mutant_is_noticed(name: str) -> None:
+    expect(check_mutant(mutants()[name]))
 
 
 def test_every_module_is_reached_by_a_model() -> None:
@@ -84,17 +60,15 @@ def test_every_module_is_reached_by_a_model() -> None:
     assert {f"{module}.tla" for module in reached} == set(texts)
 
 
-def test_every_property_of_every_model_has_a_mutant() -> None:
-    broken = {mutant.breaks for mutant in mutants().values()}
+def test_every_property_of_every_model_has_a_fast_mutant() -> None:
+    broken = {mutant.breaks for mutant in mutants().values() if mutant.fast}
     checked = {
         name
         for model in models().values()
         if not model.violates
         for name in (*model.invariants, *model.properties)
     }
-    typing = {"KeyTypeOK", "LifeTypeOK", "DeliveryTypeOK", "BucketsTypeOK"}
-    implied = {"InItsOrder", "OrderStays", "RefinesLedger"}  # by what a mutant of `delivery` breaks first
-    assert checked - broken <= typing | implied
+    assert checked - broken <= TYPING | IMPLIED
 
 
 def test_mutants_apply_to_the_text_as_it_is() -> None:

@@ -41,6 +41,24 @@ Fair(m) == \/ Quiet(m) \/ Loud(m) \/ Votes(m) \/ RoundReads(m) \/ Restart(m)
            \/ up[m] /\ RoundIncludes(m)
 FairSpec == Spec /\ \A m \in Honest : WF_vars(Fair(m))
 
+\* Some of these behaviours, where all would be too many: what a member does
+\* of itself it does at once, one member after the other.  Who votes when and
+\* who vanishes when is as open as ever.
+Duty(m) == Quiet(m) \/ Loud(m) \/ RoundReads(m) \/ (up[m] /\ RoundIncludes(m))
+Prompt ==
+  \/ IF \E m \in Honest : ENABLED Duty(m)
+     THEN Duty(CHOOSE m \in Honest : ENABLED Duty(m))
+     ELSE \E m \in Honest : Votes(m)
+  \/ \E m \in Honest : Vanish(m)
+  \/ \E b \in Byzantine : RoundByzantine(b)
+
+\* What Byzantine members write in them: enough to be sealed and then withhold;
+\* a copy of any root, even before its maker's Commit is confirmed.
+Withholder(b, h) == {Commit(b, h.round, Root(b, h.round, 0)), Attest(b, h.round, {b})}
+Copier(b, h)     == {Commit(b, h.round, root) : root \in stored}
+
+PromptSpec == Init /\ [][Prompt]_vars /\ \A m \in Honest : WF_vars(Fair(m))
+
 Symmetric == Permutations(Honest)
 
 (* Each of these must be violated: what the properties speak of happens. ---*)
