@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from protocol.wire import AttemptNumber, Digest, Wire
+from protocol.wire import AttemptNumber, Digest, MemberIndex, Wire
 
 MAX_ENVELOPE = 64 * 2**20
 """Key generation at 3072 bits sends some 22 MB per member and thousand candidates."""
@@ -41,10 +41,31 @@ class Grant(Wire, frozen=True, tag="grant"):
         return "Grant(…)"
 
 
+HeadId = Annotated[str, Meta(pattern="^[0-9a-f]{1,128}$")]
+Slot = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class OrderWanted(Wire, frozen=True, tag="order-wanted"):
+    """Which records did the head confirm after this slot? My hydra-node has forgotten."""
+
+    head: HeadId
+    after: Slot
+
+
+class OrderPart(Wire, frozen=True, tag="order-part"):
+    """The records that I kept of the head after this slot, in order, each with its author."""
+
+    LIMIT: ClassVar[int] = MAX_ENVELOPE
+
+    head: HeadId
+    after: Slot
+    records: tuple[tuple[MemberIndex, Annotated[bytes, Meta(max_length=1024)]], ...]
+
+
 class Envelope(Wire, frozen=True):
     """A message about one job."""
 
     LIMIT: ClassVar[int] = MAX_ENVELOPE
 
     job: Digest
-    content: Core | KeyRound | Grant
+    content: Core | KeyRound | Grant | OrderWanted | OrderPart

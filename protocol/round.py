@@ -6,6 +6,8 @@ members must agree on is read from `history`; what is here is one member's own w
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from protocol.effects import (
     CancelRound,
     CheckCommit,
@@ -37,6 +39,8 @@ from protocol.records import Abandon, Attest, Commit, Result, Seal, Share
 from protocol.state import Action, RoundWork, State, Turn
 
 KEPT_MODELS = 2
+MAX_DOUBLINGS = 6
+"""Deadlines grow to at most 64 times what the manifest says."""
 
 
 class WouldContradict(OwnFault):
@@ -82,7 +86,8 @@ def on_contribute_deadline(turn: Turn, given: ContributeDeadline) -> None:
     """Late commits are not waited for any longer."""
     if _is_current(turn.state, given.round):
         turn.round(late=True)
-        turn.do(SetTimer(AttestDeadline(given.round), turn.state.manifest.deadlines.attest))
+        seconds = _patience(turn.state) * turn.state.manifest.deadlines.attest
+        turn.do(SetTimer(AttestDeadline(given.round), seconds))
 
 
 def on_attest_deadline(turn: Turn, given: AttestDeadline) -> None:
@@ -142,6 +147,13 @@ def on_model_fetched(turn: Turn, given: ModelFetched) -> None:
 
 
 # What is so
+
+
+def _patience(state: State) -> int:
+    """How many times the usual deadlines to wait: twice as long after every round burned in a row, so that
+    members that are merely slow are not cut off for ever."""
+    burned = takewhile(lambda ended: ended.model is None, reversed(state.history.past))
+    return int(2 ** min(sum(1 for _ in burned), MAX_DOUBLINGS))
 
 
 def _open(state: State) -> OpenRound | None:
@@ -241,7 +253,7 @@ def _enter_round(turn: Turn) -> None:
             turn.do(CancelRound(turn.state.round.number))
         turn.change(round=RoundWork(current.number))
         deadline = ContributeDeadline(current.number)
-        turn.do(SetTimer(deadline, turn.state.manifest.deadlines.contribute))
+        turn.do(SetTimer(deadline, _patience(turn.state) * turn.state.manifest.deadlines.contribute))
 
 
 def _leave_last_round(turn: Turn) -> None:

@@ -16,7 +16,8 @@ from node.journal import Journal, KeptSlot
 from node.ledger import anchor, interface
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import Node
-from node.ledger.client.session import Timing
+from node.ledger.client.order import links_of
+from node.ledger.client.session import Recover, Timing
 from node.ledger.errors import CommandRefused, NodeUnavailable
 from node.ledger.transaction import UTxO
 from node.ledger.wallet import Wallet
@@ -167,29 +168,34 @@ def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
     return {member: found[1] for member, found in decoded.items() if found is not None}
 
 
+def _confirmed(kept: KeptSlot) -> interface.Confirmed:
+    slot = kept.confirmed
+    return interface.Confirmed(slot.slot, slot.author, slot.data, kept.transaction, kept.snapshot)
+
+
 def make_ledger(
     node: Node,
     wallet: Wallet,
     members: Sequence[bytes],
     head: str | None,
-    last: KeptSlot | None,
+    kept: Sequence[KeptSlot],
     *,
     parties: Sequence[bytes],
+    recover: Recover,
     mainnet: bool,
     timing: Timing,
 ) -> HydraLedger:
-    """The client for a roster's head, going on after the last slot that was kept."""
-    cursor = None
-    if last is not None:
-        slot = last.confirmed
-        cursor = interface.Confirmed(slot.slot, slot.author, slot.data, last.transaction, last.snapshot)
+    """The client for a roster's head, going on after the slots that were kept."""
+    known = [_confirmed(slot) for slot in kept]
     return HydraLedger(
         node,
         wallet,
         members,
         parties=parties,
         head_id=head,
-        cursor=cursor,
+        cursor=known[-1] if known else None,
+        links=links_of(len(members), head, known) if head and known else None,
+        recover=recover,
         mainnet=mainnet,
         timing=timing,
     )

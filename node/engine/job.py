@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ from node.config import Config
 from node.crypto.service import CryptoWorker
 from node.engine.anchors import Anchors, known_head, make_ledger
 from node.engine.engine import Engine
+from node.engine.gaps import Gaps
 from node.engine.keymaking import Mailbox, make_key
 from node.engine.objects import Objects
 from node.engine.rounds import RoundWork
-from node.envelope import Core, Envelope, Grant, KeyRound
+from node.envelope import Core, Envelope, Grant, KeyRound, OrderPart, OrderWanted
 from node.files import private_directory
 from node.journal import Journal
 from node.keys import NodeKeys
 from node.learning.learner import Learner, LearnerConfig
 from node.ledger.client.node import HydraNode
+from node.ledger.client.order import Recovered
 from node.ledger.client.session import Timing
+from node.ledger.errors import HistoryGap
 from node.ledger.transaction import UTxO
 from node.logs import EVENT_VERSION
 from node.network import Mesh, NotConnected
@@ -100,6 +103,7 @@ class JobNode:
         self.weights = WeightStore(folder / "objects", manifest.encoding.tensors)
         self._crypto = CryptoWorker(manifest, me, surroundings.config.learning.nice, self._on_progress)
         self._mailbox = Mailbox()
+        self._gaps = Gaps(sorted(self._contacts), self._say_or_fail)
         self.engine: Engine
         self.anchors: Anchors
         self._rounds: RoundWork
@@ -146,7 +150,8 @@ class JobNode:
             self._around.keys.wallet,
             [member.payment for member in members],
             head,
-            slots[-1] if slots else None,
+            slots,
+            recover=self._recover_order,
             parties=[bytes.fromhex(party) for party in config.parties],
             mainnet=config.mainnet,
             timing=Timing(confirm=config.confirm_seconds),
@@ -202,6 +207,10 @@ class JobNode:
                 self.give(Heard(member, data))
             case KeyRound():
                 self._mailbox.put(member, envelope.content)
+            case OrderWanted(head=head, after=after):
+                await self._send_order(member, head, after)
+            case OrderPart():
+                self._gaps.answered(envelope.content)
             case Grant(token=token):
                 await trio.to_thread.run_sync(self._around.journal.keep_grant, self.job, member, token)
                 self.objects.grants[member] = token
@@ -273,7 +282,20 @@ class JobNode:
         except NotConnected:
             log.debug("PeerAway", other=member)
 
-    async def _send(self, member: int, message: KeyRound) -> None:
+    async def _say_or_fail(self, member: int, content: OrderWanted) -> None:
+        await self._around.mesh.send(self._contacts[member], Envelope(self.job, content).to_bytes())
+
+    async def _recover_order(self, gap: HistoryGap) -> Sequence[Recovered]:
+        return await self._gaps.fill(gap, self.anchors.status.head_id or "")
+
+    async def _send_order(self, member: int, head: str, after: int) -> None:
+        """Tell a member what its hydra-node has forgotten, as far as this one kept it."""
+        authors = [each.payment.hex() for each in self.manifest.roster.members]
+        kept = await trio.to_thread.run_sync(self._around.journal.slots, head, authors)
+        records = tuple((slot.confirmed.author, slot.confirmed.data) for slot in kept[after:])
+        await self._send(member, OrderPart(head, after, records))
+
+    async def _send(self, member: int, message: KeyRound | OrderPart) -> None:
         envelope = await trio.to_thread.run_sync(Envelope(self.job, message).to_bytes)
         await self._around.mesh.send_bulk(self._contacts[member], envelope)
 

@@ -3,6 +3,8 @@
 import pytest
 from support.small_cohort import small_cohort, spec
 
+from node.ledger.emulator.remote import Emulator
+
 KEY_STAGES = [("BeginKey", 1), ("HoldShare", 2), ("SubmitKeyShare", 2)]
 ROUND_STAGES = [
     "Train",
@@ -66,7 +68,7 @@ async def test_a_member_killed_at_every_stage_of_a_round_finishes_with_the_other
 
 
 async def test_rounds_go_on_without_a_member_that_is_away_and_it_catches_up(tmp_path):
-    deadlines = {"contribute_seconds": 5, "attest_seconds": 5}
+    deadlines = {"contribute_seconds": 20, "attest_seconds": 5}
     async with small_cohort(tmp_path, members=4) as running:
         await running.propose(spec(4, deadlines=deadlines))
         await running.until_logged(1, "EndRound", round=1)
@@ -78,4 +80,19 @@ async def test_rounds_go_on_without_a_member_that_is_away_and_it_catches_up(tmp_
         rounds = running.seen.rounds[1]
         assert 4 not in rounds[2]["members"]
         assert 4 in rounds[0]["members"]
+        running.check_trace()
+
+
+async def test_a_member_whose_hydra_node_forgot_the_order_gets_it_from_the_others(tmp_path):
+    deadlines = {"contribute_seconds": 20, "attest_seconds": 5}
+    async with small_cohort(tmp_path, members=4) as running:
+        await running.propose(spec(4, deadlines=deadlines))
+        await running.until_logged(1, "EndRound", round=1)
+        await running.processes.kill_member(4)
+        await running.until_logged(1, "EndRound", round=2)
+        await Emulator(f"http://127.0.0.1:{running.plan.control_port}").party(4, "rotate")
+        await running.processes.start_member(4)
+        await running.until_logged(4, "OrderGapFilled")
+        await running.until_over()
+        assert len({view["model"] for view in running.seen.jobs.values()}) == 1
         running.check_trace()

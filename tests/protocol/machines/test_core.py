@@ -374,3 +374,26 @@ def test_a_sum_opened_after_the_round_ended_is_only_a_model_at_hand():
     names = world.names(3)
     assert "Combine" not in names
     assert names[-3:] == ["CatchUp", "EndRound", "FinishJob"]
+
+
+def test_deadlines_double_with_every_round_burned_in_a_row():
+    world = World(manifest(3, rounds=1))
+    silent = {1, 2}
+    waits = []
+    perform = world.perform
+
+    def watching(member, effect):
+        if member == 1 and isinstance(effect, effects.SetTimer):
+            waits.append((type(effect.timer).__name__, effect.seconds))
+        if not (isinstance(effect, effects.Contribute) and effect.round in silent):
+            perform(member, effect)
+
+    world.perform = watching
+    world.start()
+    for _ in range(4):
+        for member in (1, 2, 3):
+            world.elapse(member)
+        world.run()
+    assert world.states[1].history.phase is Phase.FINISHED
+    assert [seconds for name, seconds in waits if name == "ContributeDeadline"] == [60, 120, 240]
+    assert [seconds for name, seconds in waits if name == "AttestDeadline"] == [20, 40]

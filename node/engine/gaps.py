@@ -1,0 +1,63 @@
+"""Records that this member's hydra-node no longer has: asked of the other members.
+
+What they answer is checked against the chains in the head before it is believed (see `Order.fill`), and
+every later record carries the digest of the order that its author has read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+import trio
+
+from node.envelope import OrderPart, OrderWanted
+from node.ledger.client.order import Recovered
+from node.ledger.errors import HistoryGap
+from protocol.errors import StarlingError
+
+ANSWER_SECONDS = 10.0
+"""How long members may take to answer before they are asked again."""
+
+Ask = Callable[[int, OrderWanted], Awaitable[None]]
+
+log = structlog.get_logger()
+
+
+class Gaps:
+    """Asks `members` through `ask`; their answers come in through `answered`."""
+
+    def __init__(self, members: Sequence[int], ask: Ask) -> None:
+        self._members = members
+        self._ask = ask
+        self._wanted: OrderWanted | None = None
+        self._best: OrderPart | None = None
+        self._came = trio.Event()
+
+    async def fill(self, gap: HistoryGap, head: str) -> list[Recovered]:
+        """The missing records in their order; asks until somebody has as many as are known to be missing."""
+        wanted = self._wanted = OrderWanted(head, gap.from_slot - 1)
+        least = 1 if gap.to_slot is None else gap.to_slot - gap.from_slot + 1
+        log.warning("OrderGap", first=gap.from_slot, last=gap.to_slot)
+        while self._best is None or len(self._best.records) < least:
+            for member in self._members:
+                try:
+                    await self._ask(member, wanted)
+                except StarlingError as error:
+                    log.info("OrderNotAsked", other=member, reason=str(error)[:200])
+            with trio.move_on_after(ANSWER_SECONDS):
+                while self._best is None or len(self._best.records) < least:
+                    await self._came.wait()
+        best, self._best, self._wanted = self._best, None, None
+        log.info("OrderGapFilled", records=len(best.records))
+        return [Recovered(member, datum) for member, datum in best.records]
+
+    def answered(self, part: OrderPart) -> None:
+        """A member's answer: kept if it is to what was asked, and the longest so far."""
+        wanted = self._wanted
+        if wanted is None or (part.head, part.after) != (wanted.head, wanted.after):
+            return
+        if self._best is None or len(part.records) > len(self._best.records):
+            self._best = part
+        self._came.set()
+        self._came = trio.Event()
