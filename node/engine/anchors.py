@@ -56,6 +56,8 @@ class Anchors:
         self._after = after
         self._funds = funds
         self._give = give
+        self._read = after
+        self._moved = trio.Event()
         self.submitted = 0
 
     @property
@@ -114,6 +116,9 @@ class Anchors:
             head = self._ledger.status().head_id or ""
             await trio.to_thread.run_sync(self._journal.keep_slots, head, kept, self._authors)
             self._give(Read(slots))
+            self._read = slots[-1].slot
+            self._moved.set()
+            self._moved = trio.Event()
 
     async def _follow_events(self) -> None:
         async for event in self._ledger.events():
@@ -125,6 +130,7 @@ class Anchors:
                     self._give(HeadClosed())
                 case interface.HeadFinalised(datums=datums):
                     log.info("HeadFinalised", members=sorted(datums))
+                    await self._until_read()
                     self._give(HeadFinal(_records(datums)))
                 case interface.Stalled(reason=reason, members=members, detail=detail):
                     log.warning("HeadStalled", reason=reason.value, members=members, detail=detail)
@@ -132,6 +138,11 @@ class Anchors:
                     log.info("HeadResumed")
                 case interface.FanoutPossible():
                     log.info("HeadFanoutPossible")
+
+    async def _until_read(self) -> None:
+        """The settlement is compared with the whole order: wait until the core has been given all of it."""
+        while self._read < self._ledger.status().slot:
+            await self._moved.wait()
 
     async def _fund(self) -> None:
         """Deposit once the head is open and this member has no anchor output in it; then `HeadReady`."""

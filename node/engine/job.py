@@ -395,7 +395,7 @@ class JobNode:
     def over(self) -> bool:
         """Whether nothing is left to do, settlement included."""
         state = self.engine.state
-        return bool(state.life.declined) or (state.history.over and state.life.head is Head.SETTLED)
+        return bool(state.life.declined) or (state.life.ended and state.life.head is Head.SETTLED)
 
     @property
     def phase(self) -> Phase:

@@ -11,7 +11,6 @@ from simulation.scenario import SIZES, Wishes, draw
 SEEDS = range(1, 241)
 
 
-@pytest.mark.slow
 def test_hundreds_of_cohorts_keep_every_invariant():
     covered = Counter()
     broken = []

@@ -25,7 +25,6 @@ def seeds(wishes, count):
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("byzantine", [False, True])
 def test_runs_are_behaviours_of_the_specification(tmp_path, byzantine):
     wishes = Wishes(**SMALL, byzantine=byzantine)
