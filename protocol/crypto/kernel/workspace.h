@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* Groups of eight lanes that share a pass over a table: a row comes from memory once for all of them. */
-#define GROUPS 16
+#define GROUPS 32
 
 struct workspace {
     struct modulus modulus; /* m, for pairs too */
