@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from node.learning.mnist.origin import obtain
 from node.learning.mnist.shards import write_shards
 from node.learning.registry import find_task
 from node.learning.task import Assignment, Metrics, Parameters, Resources, Task
-from node.learning.tensors import Tensors
+from node.learning.tensors import SharedTensor, Tensor, Tensors, count_elements
+from protocol.encoding.quantise import Digits, Quantiser
 from protocol.errors import StarlingError
 
 OnRound = Callable[[int, Metrics], None]
@@ -58,11 +60,12 @@ def open_members(
     return members
 
 
-def federate(members: Sequence[Task], rounds: int, seed: int, on_round: OnRound) -> Course:
+def federate(members: Sequence[Task], rounds: int, seed: int, on_round: OnRound, bits: int = 0) -> Course:
     """Federated averaging (McMahan et al. 2017), weighted by samples, evaluated by the first member.
 
-    With a single member this is training alone for as many epochs.
+    With a single member this is training alone for as many epochs. `bits` as for `average`.
     """
+    shared = members[0].shared
     weights = members[0].initial()
     evaluations = []
     spent = 0.0
@@ -73,26 +76,50 @@ def federate(members: Sequence[Task], rounds: int, seed: int, on_round: OnRound)
             for index, member in enumerate(members, start=1)
         ]
         spent += time.process_time() - started
-        weights = _apply(
-            weights, [update.delta for update in updates], [update.samples for update in updates]
-        )
+        samples = [update.samples for update in updates]
+        means = average(shared, [update.delta for update in updates], samples, bits)
+        weights = tuple(old + mean for old, mean in zip(weights, means, strict=True))
         evaluations.append(members[0].evaluate(weights, Silent()).metrics)
         on_round(number, evaluations[-1])
     return Course(tuple(evaluations), spent / (rounds * len(members)))
 
 
-def _apply(weights: Tensors, deltas: Sequence[Tensors], samples: Sequence[int]) -> Tensors:
-    shares = np.array(samples, dtype=np.float64) / sum(samples)
-    means = (np.tensordot(shares, np.stack(parts), axes=1) for parts in zip(*deltas, strict=True))
-    return tuple((old + mean).astype(np.float32) for old, mean in zip(weights, means, strict=True))
+def average(
+    shared: Sequence[SharedTensor], deltas: Sequence[Tensors], weights: Sequence[int], bits: int
+) -> Tensors:
+    """The weighted average of updates; with `bits` > 0 quantised as a job does it, clipped as hinted."""
+    if bits == 0:
+        shares = np.array(weights, dtype=np.float64) / sum(weights)
+        means = (np.tensordot(shares, np.stack(parts), axes=1) for parts in zip(*deltas, strict=True))
+        return tuple(mean.astype(np.float32) for mean in means)
+    alphas = [Fraction(weight, max(weights)) for weight in weights]
+    columns = zip(*deltas, strict=True)
+    return tuple(
+        _quantised(tensor, parts, alphas, bits) for tensor, parts in zip(shared, columns, strict=True)
+    )
+
+
+def _quantised(
+    tensor: SharedTensor, parts: Sequence[Tensor], alphas: Sequence[Fraction], bits: int
+) -> Tensor:
+    quantiser = Quantiser(bits, tensor.clip or 1.0)
+    digits = [quantiser.encode(part, alpha) for part, alpha in zip(parts, alphas, strict=True)]
+    total: Digits = np.stack(digits).sum(axis=0, dtype=np.uint64)
+    return quantiser.decode(total, len(parts), sum(alphas, Fraction(0))).reshape(tensor.shape)
 
 
 def compare(
-    members: Sequence[Task], rounds: int, seed: int, on_round: Callable[[str, int, Metrics], None]
+    members: Sequence[Task],
+    rounds: int,
+    seed: int,
+    on_round: Callable[[str, int, Metrics], None],
+    bits: int = 0,
 ) -> dict[str, Course]:
     """Courses by name: "together", and "member 1" … "member N" for each alone."""
     contenders = {"together": members} | {f"member {n}": [one] for n, one in enumerate(members, start=1)}
-    return {who: federate(group, rounds, seed, partial(on_round, who)) for who, group in contenders.items()}
+    return {
+        who: federate(group, rounds, seed, partial(on_round, who), bits) for who, group in contenders.items()
+    }
 
 
 def main() -> None:
@@ -101,6 +128,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--division", default="iid", help="iid, iid-1500, dirichlet-0.1 or labels-2")
     parser.add_argument("--parameter", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--bits", type=int, default=0, help="quantise updates; 0: send them as they are")
+    parser.add_argument("--update-rank", type=int, help="send updates as factors of this rank")
+    parser.add_argument("--only", choices=["together"], help="leave out each member alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
@@ -119,8 +149,15 @@ def _run(chosen: argparse.Namespace) -> dict[str, Course]:
     with tempfile.TemporaryDirectory() as folder:
         digits = obtain(Silent(), folder=chosen.data)
         shards = write_shards(digits, chosen.members, chosen.division, chosen.seed, Path(folder))
-        members = open_members("mnist", parameters, shards, resources)
-    return compare(members, chosen.rounds, chosen.seed, _report)
+        name = "mnist"
+        if chosen.update_rank:
+            name, parameters = "low-rank", {"inner": name, "update_rank": chosen.update_rank, **parameters}
+        members = open_members(name, parameters, shards, resources)
+        print(f"{count_elements(members[0].shared)} values a round from each member", file=sys.stderr)
+        if chosen.only:
+            together = partial(_report, "together")
+            return {"together": federate(members, chosen.rounds, chosen.seed, together, chosen.bits)}
+        return compare(members, chosen.rounds, chosen.seed, _report, chosen.bits)
 
 
 def _value(text: str) -> object:

@@ -12,6 +12,7 @@ GROUP = "starling.tasks"
 BUILT_IN = {
     "mnist": EntryPoint("mnist", "node.learning.mnist.task:MnistTask", GROUP),
     "causal-lm": EntryPoint("causal-lm", "node.learning.causal.task:CausalTask", GROUP),
+    "low-rank": EntryPoint("low-rank", "node.learning.lowrank.task:LowRankTask", GROUP),
 }
 
 

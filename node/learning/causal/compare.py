@@ -16,19 +16,17 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from node.learning.baseline import Silent
+from node.learning.baseline import Silent, average
 from node.learning.causal.adapters import Adapters
 from node.learning.causal.model import AdaptedModel
 from node.learning.causal.packing import Windows
 from node.learning.causal.task import CausalTask
 from node.learning.task import Assignment, Parameters, Resources
-from node.learning.tensors import Tensor, Tensors
-from protocol.encoding.quantise import Digits, Quantiser
+from node.learning.tensors import Tensors
 from protocol.errors import StarlingError
 
 Losses = tuple[float, ...]
@@ -97,7 +95,8 @@ class Bench:
             ]
             spent += time.process_time() - started
             reach = max(reach, *(self._reach(delta) for delta in deltas))
-            weights = self._apply(weights, deltas, bits)
+            means = average(self.adapters.shared, deltas, [1] * len(deltas), bits)
+            weights = tuple(old + mean for old, mean in zip(weights, means, strict=True))
             losses.append(self.evaluate(weights))
             on_round(number, losses[-1])
         return Course(tuple(losses), reach, spent / (rounds * len(sets))), weights
@@ -109,22 +108,6 @@ class Bench:
 
     def _reach(self, delta: Tensors) -> float:
         return max(float(np.abs(part).max()) for part in delta) / self.adapters.recipe.clip
-
-    def _apply(self, weights: Tensors, deltas: Sequence[Tensors], bits: int) -> Tensors:
-        return tuple(
-            old + _average(parts, self.adapters.recipe.clip, bits)
-            for old, *parts in zip(weights, *deltas, strict=True)
-        )
-
-
-def _average(parts: Sequence[Tensor], clip: float, bits: int) -> Tensor:
-    stacked = np.stack(parts)
-    if bits == 0:
-        mean: Tensor = stacked.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return mean
-    quantiser = Quantiser(bits, clip)
-    total: Digits = np.stack([quantiser.encode(part) for part in parts]).sum(axis=0, dtype=np.uint64)
-    return quantiser.decode(total, len(parts), Fraction(len(parts))).reshape(parts[0].shape)
 
 
 def compare(bench: Bench, rounds: int, seed: int, bits: int, on_round: OnRound) -> dict[str, Course]:
