@@ -30,7 +30,7 @@ from node.funds import Funds
 from node.journal import Journal
 from node.keys import NodeKeys, load_keys
 from node.learning.learner import Learner, LearnerConfig
-from node.logs import setup_logs
+from node.logs import counted, setup_logs
 from node.network import DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
 from node.notify import keep_watchdog, notify
 from node.peers import Card, PeerBook
@@ -207,6 +207,7 @@ class Daemon:
             "peers": len(self._book.cards),
             "jobs": self.jobs(),
             "head": self.head(),
+            "events": dict(counted),
         }
 
     def card(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -23,6 +24,9 @@ SECRET_WORDS = ("secret", "passphrase", "signingkey", "signing_key", "grant", "p
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
+counted: Counter[str] = Counter()
+"""Events written since the process began, by name: metrics and alerts are made of them."""
+
 
 def setup_logs(file: Path | None, level: str, **fields: object) -> None:
     """Send structlog's events to `file` (0600, appended) or standard output; `fields` go on every line."""
@@ -36,6 +40,7 @@ def setup_logs(file: Path | None, level: str, **fields: object) -> None:
                 structlog.tracebacks.ExceptionDictTransformer(show_locals=False)  # they hold keys and shares
             ),
             redact,
+            count,
             structlog.processors.JSONRenderer(default=_plain),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -58,6 +63,12 @@ def redact(logger: object, method: str, event: MutableMapping[str, Any]) -> Muta
     for key in event:
         if any(word in key.lower() for word in SECRET_WORDS):
             event[key] = REDACTED
+    return event
+
+
+def count(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep `counted` up to date."""
+    counted[str(event["event"])] += 1
     return event
 
 

@@ -291,5 +291,5 @@ def _utc(posix: float) -> str:
 
 
 def _footer(node: str) -> Markup:
-    words = f"Made {_utc(time.time())} UTC by Starling {VERSION} at {clean(node)}, from its control socket and its log."
+    words = f"Made {_utc(time.time())} UTC by Starling {VERSION} at {clean(node)}, from its node and its log."
     return element("footer", words)

@@ -24,6 +24,7 @@ STATUS = {
     "uptime_seconds": 4000.0,
     "peers_up": 1,
     "peers": 2,
+    "events": {"DaemonReady": 1, "PeerConnected": 3},
 }
 
 SUMMARY = {
