@@ -132,6 +132,8 @@ def _job(job: Answer, rounds: Sequence[Answer]) -> Iterator[Sample]:
     yield Sample("starling_job_rounds_opened", job["opened"], labels)
     evaluated: Answer = next((each["metrics"] for each in reversed(rounds) if each["metrics"]), {})
     for name, value in evaluated.items():
+        if value is None:  # JSON's word for what is no number
+            continue
         yield Sample("starling_model", value, labels | {"metric": name})
 
 

@@ -89,7 +89,7 @@ def tell(
         one = told.setdefault(view["round"], RoundStory(view["round"]))
         one.outcome, one.sealed = view["outcome"], tuple(view["members"])
         one.model = view["model"] or ""
-        one.metrics |= view["metrics"]
+        one.metrics |= {name: figure for name, figure in view["metrics"].items() if figure is not None}
     own = [(moment, each) for moment, each in events if "job" in each]
     settled = [each for _, each in own if each["event"] == "SettleJob"]
     over = [moment for moment, each in own if each["event"] in ("SettleJob", "AbortJob")]
