@@ -36,9 +36,14 @@ class CryptoWorker:
     """The worker of one job. Close it with `aclose`; cancelling a request kills the process."""
 
     def __init__(
-        self, manifest: Manifest, me: int, nice: int, on_progress: Callable[[Progress], None]
+        self,
+        manifest: Manifest,
+        me: int,
+        nice: int,
+        cores: int,
+        on_progress: Callable[[Progress], None],
     ) -> None:
-        self._opening: Message = {"manifest": manifest.to_bytes(), "me": me, "nice": nice}
+        self._opening: Message = {"manifest": manifest.to_bytes(), "me": me, "nice": nice, "cores": cores}
         self._on_progress = on_progress
         self._secret: bytes | None = None
         self._process: WorkerProcess | None = None

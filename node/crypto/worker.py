@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from node.crypto import spread
 from node.crypto.desk import Desk
 from node.workers.pipe import Pipe, ProgressPipe, private_pipe
 from node.workers.wire import error_to
@@ -24,13 +25,14 @@ def main() -> None:
     opening = pipe.receive()
     os.nice(opening["nice"])
     desk = Desk(Manifest.from_bytes(opening["manifest"]), opening["me"], progress.progress)
-    pipe.send({"result": {"kernel": kernel.backend()}})
-    while True:
-        request = pipe.receive()
-        try:
-            pipe.send({"result": desk.answer(request)})
-        except StarlingError as error:
-            pipe.send({"error": error_to(error)})
+    with spread.over(opening["cores"]):
+        pipe.send({"result": {"kernel": kernel.backend()}})
+        while True:
+            request = pipe.receive()
+            try:
+                pipe.send({"result": desk.answer(request)})
+            except StarlingError as error:
+                pipe.send({"error": error_to(error)})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,19 +68,28 @@ async def run_cohort(wish: Wish, console: Console) -> Outcome:
     title = f"{wish.members} members · {wish.rounds} rounds · {wish.key_profile} key · {wish.division}"
     outcome = Outcome(wish.members, wish.rounds, wish.division, wish.key_profile, wish.metric)
     begun = time.monotonic()
-    async with cohort.running(plan, keep=wish.keep) as running, trio.open_nursery() as nursery:
-        nursery.start_soon(follow, running, seen)
-        async with _shown(LiveView(plan, seen, title, wish.metric, console)):
-            await propose(plan.members[0], wish.spec)
-            await until_over(seen, LIMIT_SECONDS)
-        outcome.seconds = time.monotonic() - begun
-        outcome.memory = running.memory()
-        nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_interrupt_on_terminate)
+        async with cohort.running(plan, keep=wish.keep) as running:
+            nursery.start_soon(follow, running, seen)
+            async with _shown(LiveView(plan, seen, title, wish.metric, console)):
+                await propose(plan.members[0], wish.spec)
+                await until_over(seen, LIMIT_SECONDS)
+            outcome.seconds = time.monotonic() - begun
+            outcome.memory = running.memory()
+            nursery.cancel_scope.cancel()
     _collect(outcome, plan, seen)
     await _check_trace(outcome, plan, console)
     await _compare(outcome, wish, shards, console)
     outcome.write(wish.folder / "report.json")
     return outcome
+
+
+async def _interrupt_on_terminate() -> None:
+    """Being terminated is like Ctrl-C: what was started is stopped."""
+    with trio.open_signal_receiver(signal.SIGTERM) as received:
+        async for _ in received:
+            raise KeyboardInterrupt
 
 
 def _shards(wish: Wish, console: Console) -> list[Path]:

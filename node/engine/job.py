@@ -101,7 +101,8 @@ class JobNode:
             surroundings.config.storage.retention_days,
         )
         self.weights = WeightStore(folder / "objects", manifest.encoding.tensors)
-        self._crypto = CryptoWorker(manifest, me, surroundings.config.learning.nice, self._on_progress)
+        learning = surroundings.config.learning
+        self._crypto = CryptoWorker(manifest, me, learning.nice, learning.threads, self._on_progress)
         self._mailbox = Mailbox()
         self._gaps = Gaps(sorted(self._contacts), self._say_or_fail)
         self.engine: Engine

@@ -148,7 +148,8 @@ class Encryptor:
                 raise PlaintextTooLarge(f"plaintext {position} is not in the range of the modulus")
         exponents = [secrets.randbits(self.exponent_bits) for _ in plaintexts]
         masks = self._table.powers(exponents)
-        ciphertexts = self.key.square.multiply([1 + m * n for m in plaintexts], masks)
+        # (1 + mn)·mask mod n² with half the length in each step: n·(m·mask) depends on m·mask mod n alone
+        ciphertexts = [(mask + m * mask % n * n) % (n * n) for m, mask in zip(plaintexts, masks, strict=True)]
         return Encryption(ciphertexts, exponents)
 
 

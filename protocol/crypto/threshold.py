@@ -19,7 +19,7 @@ from functools import cached_property
 import gmpy2
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width, require_count
+from protocol.crypto.integers import byte_width, require_count, require_units
 from protocol.crypto.paillier import PublicKey
 from protocol.errors import MemberFault, OwnFault
 
@@ -68,6 +68,9 @@ class JointKey:
             raise OwnFault(f"a threshold of {self.threshold} does not fit {self.members} members")
         require_count(self.additive_keys, self.members, "additive verification keys")
         require_count(self.verification_keys, self.members, "verification keys")
+        n = self.public.n
+        require_units([self.theta], n, "theta", below=n)
+        require_units(self.additive_keys + self.verification_keys, n, "verification key")
 
     @cached_property
     def delta(self) -> mpz:
@@ -207,6 +210,7 @@ def rotating_quorums(count: int, alive: Sequence[int], threshold: int) -> list[A
     Block b goes to the T members that follow the b-th one round the circle of those alive.
     """
     members = sorted(alive)
+    require_indices(members, MAX_MEMBERS)
     if len(members) < threshold:
         raise NotEnoughShares(f"{len(members)} members of the {threshold} needed")
     edges = [count * block // len(members) for block in range(len(members) + 1)]
