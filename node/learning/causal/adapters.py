@@ -4,6 +4,10 @@ An adapted module computes W·x + (alpha / rank) · B·A·x (Hu et al. 2021, arX
 of several members apart is not averaging their products B·A. Where only B is trained and A is everybody's,
 fixed by the seed, the average of products is the product of the average: exact, and with fewer values to
 encrypt (Sun et al. 2024, arXiv:2403.12313).
+
+The inexact average is the default because it learned more: three members with a play each, SmolLM2-135M,
+rank 8 on q_proj and v_proj, three rounds of 6 steps with 256 tokens each, took the mean held-out loss from
+4.514 to 4.150 with 460,800 values a round; B alone, at twice the learning rate, to 4.208 with 184,320.
 """
 
 from __future__ import annotations
