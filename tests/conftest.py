@@ -5,6 +5,6 @@ LARGEST_NAMED = 1 << 64
 
 def pytest_make_parametrize_id(val, argname):
     """Huge numbers are made afresh in every process: a test named after one could not be shared out."""
-    if isinstance(val, int) and abs(val) >= LARGEST_NAMED or type(val).__name__ == "mpz":
+    if (isinstance(val, int) and abs(val) >= LARGEST_NAMED) or type(val).__name__ == "mpz":
         return argname
     return None
