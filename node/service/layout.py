@@ -16,6 +16,7 @@ SHIPPED_PREFIX = "/opt/starling"
 USER = "starling"
 UNIT = "starlingd.service"
 STATE, CACHE, SETTINGS = Path("/var/lib/starling"), Path("/var/cache/starling"), Path("/etc/starling")
+LOGS = Path("/var/log/starling")
 CONFIG = SETTINGS / "node.toml"
 RECORD = SETTINGS / "installed.json"
 SOCKET = "/run/starling/control.sock"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from node.service import system
 from node.service.install import MACHINE
-from node.service.layout import CACHE, GPU_PART, RECORD, SETTINGS, STATE, UNIT, within
+from node.service.layout import CACHE, GPU_PART, LOGS, RECORD, SETTINGS, STATE, UNIT, within
 from node.service.record import Installation, read_record
 from protocol.errors import OperatorFault
 
@@ -18,7 +18,9 @@ def uninstall(root: Path, *, purge: bool) -> list[Path]:
     """Stop the service and remove what was installed; the places removed.
 
     Configuration, keys, journal and objects stay, unless `purge`: without the journal a member's key share
-    is gone for good. The user stays, so that nobody else gets its number. Raises `OperatorFault` where nothing was installed.
+    is gone for good. The user stays, so that nobody else gets its number.
+
+    Raises `OperatorFault` where nothing was installed.
     """
     found = read_record(root)
     if root == MACHINE:
@@ -53,7 +55,7 @@ def _remove(root: Path, found: Installation) -> Iterator[Path]:
 
 def _purge(root: Path) -> list[Path]:
     removed = []
-    for place in (STATE, CACHE, SETTINGS):
+    for place in (STATE, CACHE, LOGS, SETTINGS):
         path = within(root, place)
         if path.exists():
             shutil.rmtree(path)

@@ -49,7 +49,7 @@ def register(commands: Commands) -> None:
         "uninstall",
         uninstall,
         "stop the service and remove what `install` put in place",
-        "Configuration, keys and state stay, unless --purge.",
+        "Configuration, keys, logs and state stay, unless --purge; the user `starling` stays.",
     )
     gone.add_argument(
         "--purge", action="store_true", help="remove configuration, keys, key shares and state too, for good"
