@@ -29,12 +29,13 @@ from node.files import private_directory
 from node.funds import Funds
 from node.journal import Journal
 from node.keys import NodeKeys, load_keys
-from node.learning.learner import Learner, LearnerConfig
+from node.learning.learner import Learner
 from node.logs import counted, setup_logs
 from node.network import DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
 from node.notify import keep_watchdog, notify
 from node.peers import Card, PeerBook
-from node.proposal import build_manifest
+from node.proposal import build_manifest, parse_spec
+from node.storage import collect
 from node.views import job_summary, job_view, peer_view, round_views
 from node.weights import encode_weights, weights_digest
 from protocol.errors import MemberFault, OperatorFault, StarlingError
@@ -243,9 +244,8 @@ class Daemon:
     async def propose(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Make a job from a specification, accept it here, and propose it to its members."""
         cards = self._cards_named(spec.get("members"))
-        task, parameters = str(spec.get("task", "")), spec.get("parameters", {})
-        config = LearnerConfig(task=task, parameters=parameters)
-        async with Learner(config) as learner:
+        wanted = parse_spec(spec)
+        async with Learner(learner_config(self.config, wanted.task, wanted.parameters)) as learner:
             description = await learner.describe()
             initial = await learner.initial_model()
         specs = tuple(TensorSpec(each.name, each.shape, each.clip or 1.0) for each in description.shared)
@@ -258,7 +258,6 @@ class Daemon:
                 "this node does not take part in jobs with insecure keys",
                 remedy="set policy.insecure_keys for tests, or choose the key profile 'fast' or 'standard'",
             )
-        learner_config(self.config, manifest)
         me = manifest.roster.index_of_peer(self._keys.identity.peer_id) or 0
         await trio.to_thread.run_sync(self._journal.add_job, manifest, me)
         job = self._begin(manifest, me)
@@ -316,6 +315,17 @@ class Daemon:
         """The Hydra head of the newest job."""
         newest = next(reversed(self._jobs.values()), None)
         return newest.head_view() if newest is not None else {"state": "no job yet", "waits_for": ""}
+
+    async def clean(self, prefix: str) -> dict[str, Any]:
+        """Remove the objects of a job that is over from the own bucket, with the credential that may delete.
+
+        Raises `OperatorFault` while the job runs: members that are behind may still need them.
+        """
+        job = self._find(prefix)
+        if not job.over:
+            raise OperatorFault("the job is not settled yet", remedy="wait until it is over")
+        found = await collect(self._around.bucket, job.job.hex())
+        return {"job": job.job.hex(), "removed": found.objects, "bytes": found.size, "left": found.left}
 
     def storage(self) -> dict[str, Any]:
         """The own bucket and what was moved."""

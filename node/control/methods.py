@@ -83,6 +83,7 @@ METHODS: Mapping[str, Method] = {
     "export_model": Method(ExportParams, lambda node, given: node.export_model(given.job, given.path)),
     "head": Method(NoParams, lambda node, given: node.head()),
     "storage": Method(NoParams, lambda node, given: node.storage()),
+    "clean": Method(JobParams, lambda node, given: node.clean(given.job)),
     "shutdown": Method(NoParams, lambda node, given: node.shutdown()),
 }
 """Methods that answer once. `subscribe` and `unsubscribe` belong to a connection: see `session`."""

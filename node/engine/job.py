@@ -108,7 +108,9 @@ class JobNode:
         self.engine: Engine
         self.anchors: Anchors
         self._rounds: RoundWork
-        self._learner = Learner(learner_config(surroundings.config, manifest), self._on_progress)
+        self._learner = Learner(
+            learner_config(surroundings.config, manifest.task, manifest.parameters), self._on_progress
+        )
         self._evaluated = trio.open_memory_channel[tuple[int, bytes]](1000)
 
     async def prepare(self) -> None:
@@ -419,17 +421,17 @@ def roster_line(manifest: Manifest) -> dict[str, object]:
     }
 
 
-def learner_config(config: Config, manifest: Manifest) -> LearnerConfig:
-    """How this node trains for the manifest's task; `OperatorFault` where it has no data for it."""
-    data = config.learning.data.get(manifest.task)
+def learner_config(config: Config, task: str, parameters: Mapping[str, object]) -> LearnerConfig:
+    """How this node trains for a task; `OperatorFault` where it has no data for it."""
+    data = config.learning.data.get(task)
     if data is None:
         raise OperatorFault(
-            f"this node has no data for the task '{manifest.task}'",
-            remedy=f"name a folder under [learning.data] {manifest.task} in its configuration",
+            f"this node has no data for the task '{task}'",
+            remedy=f"name a folder under [learning.data] {task} in its configuration",
         )
     return LearnerConfig(
-        task=manifest.task,
-        parameters=manifest.parameters,
+        task=task,
+        parameters=parameters,
         data=data,
         device=config.learning.device,
         threads=config.learning.threads,

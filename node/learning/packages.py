@@ -63,7 +63,11 @@ def _index() -> str:
     for variable in INDEX_VARIABLES:
         if os.environ.get(variable):
             return os.environ[variable]
-    # pip's default is asked of pip: it has no public name for it.
-    from pip._internal.models.index import PyPI
-
+    try:
+        # pip's default is asked of pip: it has no public name for it.
+        from pip._internal.models.index import PyPI
+    except ImportError as error:
+        raise OperatorFault(
+            "there is no pip to ask for its package index", remedy=f"set {INDEX_VARIABLES[0]}"
+        ) from error
     return str(PyPI.simple_url)

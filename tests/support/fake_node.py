@@ -131,6 +131,10 @@ class FakeNode:
     async def accept(self, prefix: str) -> dict[str, Any]:
         raise MemberFault("its proposal has another key for this node", member=2)
 
+    async def clean(self, prefix: str) -> dict[str, Any]:
+        self.calls.append(("clean", prefix))
+        return {"job": JOB, "removed": 3, "bytes": 4096, "left": 0}
+
     def decline(self, prefix: str, reason: str) -> dict[str, Any]:
         self.calls.append(("decline", prefix, reason))
         return SUMMARY

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from node.cli.commands.status import JOB_COLUMNS, rounds_of
-from node.cli.formats import clean, duration, metric, short, value
+from node.cli.formats import clean, duration, metric, short, size, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
 from node.cli.parser import PREFIX_HELP, Commands, job_prefix
@@ -35,6 +35,7 @@ def register(commands: Commands) -> None:
     export = group.add("export", export_model, "write the current joint model as a NumPy archive")
     _job(export)
     export.add_argument("file", type=Path, help="where to; the node writes it")
+    _job(group.add("clean", clean_up, "remove a settled job's objects from the node's own bucket"))
     _job(commands.add("rounds", rounds, "the rounds of a job"), required=False)
 
 
@@ -152,6 +153,13 @@ def export_model(call: Invocation) -> None:
     with call.node() as node:
         found = node.call("export_model", job=call.arguments.job, path=path)
     call.out.show(found, lambda: print(f"wrote {clean(found.get('path', path))}"))
+
+
+def clean_up(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("clean", job=call.arguments.job)
+    left = f"; {found['left']} could not be reached, try again" if found["left"] else ""
+    call.out.show(found, lambda: print(f"removed {found['removed']} objects, {size(found['bytes'])}{left}"))
 
 
 def rounds(call: Invocation) -> None:

@@ -234,3 +234,10 @@ def test_watch_draws_until_it_is_interrupted(node: FakeNode):
     for text in ("clinic-b", "waits for", "accuracy"):
         assert text in screen
     assert "\x1b[?1049l" in screen, "the terminal is given back"
+
+
+def test_a_settled_job_is_cleaned_from_the_bucket(starling, node: FakeNode):
+    told = starling("--json", "job", "clean", "3fe1")
+    assert told.code == OK
+    assert told.json["removed"] == 3
+    assert node.calls == [("clean", "3fe1")]
