@@ -426,7 +426,8 @@ def _first_of(group: BaseExceptionGroup[BaseException]) -> StarlingError | None:
 
 
 def _complain(error: StarlingError) -> int:
-    log.error("DaemonFailed", reason=str(error))
+    if structlog.is_configured():
+        log.error("DaemonFailed", reason=str(error))
     sys.stderr.write(f"starlingd: {error}\n")
     return 1
 

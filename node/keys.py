@@ -63,19 +63,19 @@ def read_credential(state: Path, name: str, *, missing: bytes | None = None) -> 
     `missing` is what stands for one that is not there; without it that is an `OperatorFault`.
     """
     given = os.environ.get(CREDENTIALS)
-    path = Path(given) / name if given else None
-    if path is None or not path.exists():
-        path = state / "keys" / name
-        if path.exists() and path.stat().st_mode & 0o077:
-            raise OperatorFault(f"{path} is open to others", remedy=f"chmod 600 {path}")
     try:
+        path = Path(given) / name if given else None
+        if path is None or not path.exists():
+            path = state / "keys" / name
+            if path.exists() and path.stat().st_mode & 0o077:
+                raise OperatorFault(f"{path} is open to others", remedy=f"chmod 600 {path}")
         return path.read_bytes()
     except FileNotFoundError as error:
         if missing is not None:
             return missing
         raise OperatorFault(f"there is no {path}", remedy="`starling init` makes this node's keys") from error
     except OSError as error:
-        raise OperatorFault(f"{path} cannot be read: {error.strerror}", remedy="check its owner") from error
+        raise OperatorFault(f"{name} cannot be read: {error.strerror}", remedy="check its owner") from error
 
 
 def _read(state: Path, name: str, size: int | None = None) -> bytes:
