@@ -75,8 +75,8 @@ class Running:
         """All of a member's log."""
         return [entry for _, entry in read_events(self.plan.members[index - 1].log)]
 
-    async def until_logged(self, index: int, event: str, **fields: Any) -> None:
-        """Return when a member has logged an event with these fields."""
+    async def until_logged(self, index: int, *events: str, **fields: Any) -> None:
+        """Return when a member has logged one of these events with these fields."""
         log, position = self.plan.members[index - 1].log, 0
         with trio.fail_after(PATIENCE):
             while True:
@@ -86,7 +86,7 @@ class Running:
                     position += len(whole)
                     for line in whole.splitlines():
                         entry = json.loads(line)
-                        if entry["event"] == event and fields.items() <= entry.items():
+                        if entry["event"] in events and fields.items() <= entry.items():
                             return
                 await trio.sleep(0.005)
 

@@ -59,7 +59,8 @@ async def test_a_member_killed_at_every_stage_of_a_round_finishes_with_the_other
         await running.propose(spec(len(ROUND_STAGES)))
         for number, stage in enumerate(ROUND_STAGES, start=1):
             victim = number % 3 + 1
-            await running.until_logged(victim, stage, round=number)
+            # a member that is late may find the round ended by the others, and skip the last stages
+            await running.until_logged(victim, stage, "EndRound", round=number)
             await running.restart(victim)
         await running.until_over()
         assert outcomes(running) == {index: ["opened"] * len(ROUND_STAGES) for index in (1, 2, 3)}
