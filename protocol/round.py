@@ -39,8 +39,8 @@ from protocol.records import Abandon, Attest, Commit, Result, Seal, Share
 from protocol.state import Action, RoundWork, State, Turn
 
 KEPT_MODELS = 2
-MAX_DOUBLINGS = 6
-"""Deadlines grow to at most 64 times what the manifest says."""
+MAX_DOUBLINGS = 2
+"""Deadlines grow to at most four times what the manifest says."""
 
 
 class WouldContradict(OwnFault):

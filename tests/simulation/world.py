@@ -11,6 +11,7 @@ from protocol import inputs
 from protocol.effects import Emit
 from protocol.errors import StarlingError
 from protocol.inputs import Confirmed, Input, Timer
+from protocol.round import MAX_DOUBLINGS
 from protocol.state import Head
 from simulation.byzantine import Byzantine
 from simulation.checks import Broken, Checks
@@ -114,7 +115,12 @@ class World:
         """Seconds in which calm members must end the job, whatever happened before."""
         job = self.scenario.manifest
         each = job.deadlines.contribute + job.deadlines.attest + job.deadlines.open + 30
-        return (job.round_limit + 2) * each + (job.key_attempts + 1) * job.deadlines.key + 1000
+        rounds = (job.round_limit + 2) * each * 2**MAX_DOUBLINGS
+        return rounds + (job.key_attempts + 1) * job.deadlines.key + 1000
+            (job.round_limit + 2) * each * 2**MAX_DOUBLINGS
+            + (job.key_attempts + 1) * job.deadlines.key
+            + 1000
+        )
 
     def _settled(self) -> bool:
         present = [m for m in self.members.values() if not m.gone]

@@ -38,6 +38,7 @@ async def test_the_dht_finds_a_member_through_another():
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.slow
 async def test_bootstrap_peers_hold_the_dht_together_and_get_nothing_else():
     """1 and 2 know only a peer outside their roster, which knows both."""
     keys = {member: Identity.generate() for member in (1, 2)}
