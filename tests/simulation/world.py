@@ -117,10 +117,6 @@ class World:
         each = job.deadlines.contribute + job.deadlines.attest + job.deadlines.open + 30
         rounds = (job.round_limit + 2) * each * 2**MAX_DOUBLINGS
         return rounds + (job.key_attempts + 1) * job.deadlines.key + 1000
-            (job.round_limit + 2) * each * 2**MAX_DOUBLINGS
-            + (job.key_attempts + 1) * job.deadlines.key
-            + 1000
-        )
 
     def _settled(self) -> bool:
         present = [m for m in self.members.values() if not m.gone]
