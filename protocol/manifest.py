@@ -23,7 +23,7 @@ Parameter = bool | int | float | str | list[bool | int | float | str]
 
 class Deadlines(Wire, frozen=True):
     """How long members wait for each other, in seconds of their own clocks; those of a round are twice as
-    long after every round burned in a row.
+    long after one burned round, and four times after more in a row.
 
     `key` for one attempt at the joint key; `contribute` from a round's start until members stop waiting
     for commits; `attest` from then until they seal what is attested or vote to abandon the round; `open`
