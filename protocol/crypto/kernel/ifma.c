@@ -306,15 +306,33 @@ INLINE vec select_256(const uint64_t *entries, vec digit) {
     return either(digit, 128, select_128(entries, digit), select_128(entries + 128, digit));
 }
 
-INLINE void select_from_row(struct workspace *w, const struct table *t, size_t row, size_t groups,
+/* A group's elements: the product so far, the entry to multiply by, and the sum of the λ, digit by digit. */
+INLINE vec *product_of(const struct workspace *w, size_t group) { return element(w, 3 * group); }
+INLINE vec *entry_of(const struct workspace *w, size_t group) { return element(w, 3 * group + 1); }
+INLINE vec *sum_of(const struct workspace *w, size_t group) { return element(w, 3 * group + 2); }
+
+/* Takes each group's entry from the row; where the table keeps λ, that goes straight to the sum. */
+INLINE void select_from_row(const struct workspace *w, const struct table *t, size_t row, size_t groups,
                             vec (*select)(const uint64_t *, vec)) {
-    for (size_t k = 0; k < t->stride; k++)
+    const size_t high = pair_stride(&w->modulus);
+    for (size_t k = 0; k < w->digits; k++)
         for (size_t g = 0; g < groups; g++)
-            element(w, GROUPS + g)[k] = select(table_row(t, row, k), w->digit[g]);
+            entry_of(w, g)[k] = select(table_row(t, row, k), w->digit[g]);
+    if (!w->pairs)
+        return;
+    for (size_t k = 0; k < w->digits; k++) {
+        for (size_t g = 0; g < groups; g++) {
+            const vec chosen = select(table_row(t, row, high + k), w->digit[g]);
+            if (t->logarithms)
+                sum_of(w, g)[k] = add(sum_of(w, g)[k], chosen);
+            else
+                entry_of(w, g)[high + k] = chosen;
+        }
+    }
 }
 
-/* element GROUPS + g = the row's entry that digit[g] of the workspace selects in each lane. */
-static void select_entries(struct workspace *w, const struct table *t, size_t row, size_t groups) {
+/* The row's entry that digit[g] of the workspace selects in each lane. */
+static void select_entries(const struct workspace *w, const struct table *t, size_t row, size_t groups) {
     switch (t->entries) {
     case 16:
         select_from_row(w, t, row, groups, select_16);
@@ -333,16 +351,11 @@ static void select_entries(struct workspace *w, const struct table *t, size_t ro
     }
 }
 
-/* Multiplies x by an entry of the table; its λ is added to `sum`, digit by digit. */
-static void multiply_by_entry(const struct workspace *w, const struct table *t, const vec *entry, vec *x, vec *sum) {
-    if (!t->logarithms) {
+static void multiply_by_entry(const struct workspace *w, const struct table *t, const vec *entry, vec *x) {
+    if (t->logarithms)
+        multiply_pair_by_number(&w->modulus, x, entry, w->columns, x);
+    else
         multiply(w, x, entry, x);
-        return;
-    }
-    multiply_pair_by_number(&w->modulus, x, entry, w->columns, x);
-    const vec *lambda = entry + pair_stride(&w->modulus);
-    for (size_t k = 0; k < w->digits; k++)
-        sum[k] = add(sum[k], lambda[k]);
 }
 
 /* Multiplies x by 1 + sum·m, that is by R·(1 + sum·m)/R. Overwrites the sum, which is below R. */
@@ -360,14 +373,15 @@ static void multiply_by_logarithms(const struct workspace *w, vec *x, vec *sum) 
 int ifma_table_powers(const struct ring *ring, const struct table *table, size_t rows,
                       const struct exponents *exponents, size_t count, uint8_t *out) {
     struct workspace w;
-    if (workspace_open(&w, ring, 3 * GROUPS) != 0)
+    const size_t all = (count + LANES - 1) / LANES, together = all < GROUPS ? all : GROUPS;
+    if (workspace_open(&w, ring, 3 * together) != 0)
         return -1;
     take_moduli(&w, ring, 0, 1);
     for (size_t batch = 0; batch < count; batch += GROUPS * LANES) {
         const size_t left = count - batch, groups = left < GROUPS * LANES ? (left + LANES - 1) / LANES : GROUPS;
         for (size_t g = 0; g < groups; g++) {
-            copy(&w, w.one, element(&w, g));
-            memset(element(&w, 2 * GROUPS + g), 0, w.stride * sizeof(vec));
+            copy(&w, w.one, product_of(&w, g));
+            memset(sum_of(&w, g), 0, w.stride * sizeof(vec));
         }
         for (size_t row = 0; row < rows; row++) {
             for (size_t g = 0; g < groups; g++)
@@ -375,12 +389,12 @@ int ifma_table_powers(const struct ring *ring, const struct table *table, size_t
                           table->window, &w.digit[g]);
             select_entries(&w, table, row, groups);
             for (size_t g = 0; g < groups; g++)
-                multiply_by_entry(&w, table, element(&w, GROUPS + g), element(&w, g), element(&w, 2 * GROUPS + g));
+                multiply_by_entry(&w, table, entry_of(&w, g), product_of(&w, g));
         }
         for (size_t g = 0; g < groups; g++) {
             if (table->logarithms)
-                multiply_by_logarithms(&w, element(&w, g), element(&w, 2 * GROUPS + g));
-            leave(&w, element(&w, g), lanes_left(left, g * LANES), out + (batch + g * LANES) * ring->width);
+                multiply_by_logarithms(&w, product_of(&w, g), sum_of(&w, g));
+            leave(&w, product_of(&w, g), lanes_left(left, g * LANES), out + (batch + g * LANES) * ring->width);
         }
     }
     workspace_close(&w);
