@@ -10,20 +10,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-ROUND_STAGES = (
-    ("train", "Train", "Trained"),
-    ("encrypt and prove", "Trained", "Encrypted"),
-    ("store", "Encrypted", "Upload"),
-    ("wait, verify, attest", "Upload", "Aggregate"),
-    ("decrypt and prove", "Aggregate", "SubmitShare"),
-    ("open the sum", "SubmitShare", "Combine"),
-    ("agree on the model", "Combine", "EndRound"),
-)
-JOB_STAGES = (
-    ("accept and open the head", "Start", "SubmitJoin"),
-    ("joint key", "BeginKey", "AdoptKey"),
-    ("close and settle", "FinishJob", "SettleJob"),
-)
+from node.stages import JOB_STAGES, ROUND_STAGES
 
 
 def read_events(log: Path) -> Iterator[tuple[float, dict[str, Any]]]:

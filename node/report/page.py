@@ -12,10 +12,10 @@ from typing import Any
 
 from node import VERSION
 from node.cli.formats import clean, duration, metric, short, value
-from node.demo.stages import ROUND_STAGES
 from node.report.charts import Curve, bars, curves
 from node.report.markup import Markup, element, joined, table
 from node.report.story import STEPS, Anchor, RoundStory, Story
+from node.stages import ROUND_STAGES
 
 STYLE = Path(__file__).with_name("style.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from node.demo.stages import ROUND_STAGES
+from node.stages import ROUND_STAGES
+
 
 Event = Mapping[str, Any]
 
