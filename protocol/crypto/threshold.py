@@ -19,7 +19,7 @@ from functools import cached_property
 import gmpy2
 from gmpy2 import mpz
 
-from protocol.crypto.integers import byte_width, require_count, require_units
+from protocol.crypto.integers import MalformedInteger, byte_width, require_count, require_units
 from protocol.crypto.paillier import PublicKey
 from protocol.errors import MemberFault, OwnFault
 
@@ -130,12 +130,27 @@ def require_indices(members: Sequence[int], count: int) -> None:
 def partially_decrypt(
     key: JointKey, share: KeyShare, ciphertexts: Sequence[mpz], path: Path = Path.THRESHOLD
 ) -> list[mpz]:
-    """One partial decryption per ciphertext (residues mod n²): c^{2Δ·sₖ}, or c^{2·Δdₖ} on the path ALL.
+    """One partial decryption per ciphertext (residues mod n²): ±c^{2Δ·sₖ}, or ±c^{2·Δdₖ} on the path ALL.
 
-    The caller has journalled that exactly this aggregate is released, and holds that it is one.
+    Of a number and its negative the smaller is meant, see `require_signless`. The caller has journalled that
+    exactly this aggregate is released, and holds that it is one.
     """
     exponent = key.base_exponent(path) * share.secret(path)
-    return key.public.square.powers(ciphertexts, exponent, secret=True)
+    square = key.public.square
+    return [min(x, square.value - x) for x in square.powers(ciphertexts, exponent, secret=True)]
+
+
+def require_signless(public: PublicKey, partials: Sequence[mpz]) -> None:
+    """Raise `MalformedInteger` unless every partial decryption is the smaller of itself and its negative.
+
+    Without the factors nobody can tell x from −x by a proof, and the sum does not depend on it (`combine`
+    squares). That only one of them is allowed leaves a share one form, like every other number on the wire.
+    """
+    for position, value in enumerate(partials):
+        if 2 * value > public.square.value:
+            raise MalformedInteger(
+                f"partial decryption {position} is the negative of the one form it may have"
+            )
 
 
 def combine(key: JointKey, partials: Mapping[int, Sequence[mpz]], path: Path = Path.THRESHOLD) -> list[mpz]:

@@ -20,7 +20,7 @@ from protocol.crypto.integers import byte_width, decode_integer, encode_integer,
 from protocol.crypto.kernel import Modulus
 from protocol.crypto.profiles import CHALLENGE_BITS
 from protocol.crypto.sigma.protocol import Nonce, ProofRejected, Prover, Statement
-from protocol.crypto.threshold import JointKey, KeyShare, Path
+from protocol.crypto.threshold import JointKey, KeyShare, Path, require_signless
 from protocol.crypto.transcript import Transcript
 
 
@@ -125,7 +125,11 @@ class SameExponentProver(Prover):
 def honest_decryption(
     key: JointKey, member: int, ciphertexts: Sequence[mpz], partials: Sequence[mpz], path: Path
 ) -> SameExponent:
-    """The statement that `partials` are `member`'s partial decryptions of `ciphertexts` on `path`."""
+    """The statement that `partials` are `member`'s partial decryptions of `ciphertexts` on `path`.
+
+    Raises `MalformedInteger` for a partial decryption times −1, which no proof could tell.
+    """
+    require_signless(key.public, partials)
     return SameExponent(
         modulus=key.public.square,
         generator=key.public.generator,

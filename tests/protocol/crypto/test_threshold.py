@@ -110,13 +110,14 @@ def test_honest_partial_decryptions_are_proved(path):
     assert len(proof) < 4096
 
 
+NN = KEY.public.n**2
+
+
 def forged(change):
     mine = partially_decrypt(KEY, DEALT.shares[2], AGGREGATE)
-    statement = honest_decryption(KEY, 2, AGGREGATE, change(list(mine)), Path.THRESHOLD)
+    changed = [min(x, NN - x) for x in change(list(mine))]
+    statement = honest_decryption(KEY, 2, AGGREGATE, changed, Path.THRESHOLD)
     return statement, prove(statement, decryption_prover(statement, DEALT.shares[2], Path.THRESHOLD), CONTEXT)
-
-
-NN = KEY.public.n**2
 
 
 @pytest.mark.parametrize(
@@ -137,21 +138,25 @@ def test_forged_shares_are_refused(change):
 
 
 @pytest.mark.parametrize("path", list(Path))
-def test_a_share_times_minus_one_gains_nothing(path):
-    """The proof is about squares, and so is decryption: the sign of a share does not reach the plaintext."""
+def test_a_share_times_minus_one_is_refused(path):
+    mine = partially_decrypt(KEY, DEALT.shares[2], AGGREGATE, path)
+    with pytest.raises(MalformedInteger, match="partial decryption 0 is the negative"):
+        honest_decryption(KEY, 2, AGGREGATE, [NN - mine[0], *mine[1:]], path)
+
+
+@pytest.mark.parametrize("path", list(Path))
+def test_the_sign_of_a_share_does_not_reach_the_plaintext(path):
     signs = [-1, *(secrets.choice((1, -1)) for _ in AGGREGATE[1:])]
     mine = partially_decrypt(KEY, DEALT.shares[2], AGGREGATE, path)
     turned = [sign * c % NN for sign, c in zip(signs, mine, strict=True)]
-    statement = honest_decryption(KEY, 2, AGGREGATE, turned, path)
-    verify(statement, prove(statement, decryption_prover(statement, DEALT.shares[2], path), CONTEXT), CONTEXT)
     assert combine(KEY, {**partials(path), 2: turned}, path) == MESSAGES
 
 
 @pytest.mark.parametrize("bad", [0, int(NN), int(DEALT.p)])
 def test_partials_that_are_no_units_are_refused(bad):
     statement, proof = forged(lambda m: m)
-    broken = honest_decryption(KEY, 2, AGGREGATE, [bad, *statement.images[1:]], Path.THRESHOLD)
     with pytest.raises(MalformedInteger):
+        broken = honest_decryption(KEY, 2, AGGREGATE, [bad, *statement.images[1:]], Path.THRESHOLD)
         verify(broken, proof, CONTEXT)
 
 
