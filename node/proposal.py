@@ -71,6 +71,7 @@ class Waiting(Section, frozen=True):
     key_seconds: Seconds = Deadlines().key
     contribute_seconds: Seconds = Deadlines().contribute
     attest_seconds: Seconds = Deadlines().attest
+    open_seconds: Seconds = Deadlines().open
 
 
 class Spec(Section, frozen=True):
@@ -141,6 +142,7 @@ def build_manifest(
             key=wanted.deadlines.key_seconds,
             contribute=wanted.deadlines.contribute_seconds,
             attest=wanted.deadlines.attest_seconds,
+            open=wanted.deadlines.open_seconds,
         ),
     )
     return _checked(manifest)

@@ -14,7 +14,7 @@ from node.peers import Card
 from node.proposal import build_manifest
 from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.errors import OperatorFault
-from protocol.manifest import Manifest
+from protocol.manifest import Deadlines, Manifest
 from protocol.thresholds import Thresholds
 
 SHARED = (SharedTensor("conv.weight", (8, 1, 3, 3), 0.5), SharedTensor("head.bias", (10,)))
@@ -50,6 +50,11 @@ def test_defaults_are_safe_and_the_manifest_is_what_members_can_read():
     assert (manifest.rounds, manifest.round_limit) == (5, 14)
     assert manifest.model == MODEL
     assert list(manifest.parameters) == ["model", "seed"]
+
+
+def test_every_deadline_of_the_job_file_reaches_the_manifest():
+    chosen = {"key_seconds": 1, "contribute_seconds": 2, "attest_seconds": 3, "open_seconds": 4}
+    assert build(deadlines=chosen).deadlines == Deadlines(key=1, contribute=2, attest=3, open=4)
 
 
 def test_the_example_is_a_job():
