@@ -9,12 +9,19 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from node.demo.verdict import Verdict
+from node.stages import ROUND_STAGES
+
 MILLION = 1_000_000
 
 
 @dataclass
 class Outcome:
-    """One run of a cohort. Seconds are wall time; metrics are fractions as the task reports them."""
+    """One run of a cohort. Seconds are wall time; metrics are as the task reports them.
+
+    `joint`: by round, averaged over members, each of which measures on its own data; `by_member`: by round
+    and member. `training`: by round, the mean of that metric while members trained. `learner_peak`: bytes.
+    """
 
     members: int
     rounds: int
@@ -22,14 +29,18 @@ class Outcome:
     key_profile: str
     metric: str
     joint: dict[int, dict[str, float]] = field(default_factory=dict)
+    by_member: dict[int, dict[str, dict[str, float]]] = field(default_factory=dict)
+    training: dict[int, float] = field(default_factory=dict)
     alone: dict[str, float] = field(default_factory=dict)
     plain: float | None = None
     plain_cpu_seconds: float | None = None
+    language: Verdict | None = None
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
     bytes_in: dict[str, int] = field(default_factory=dict)
     bytes_out: dict[str, int] = field(default_factory=dict)
     memory: dict[str, int] = field(default_factory=dict)
+    learner_peak: dict[str, int] = field(default_factory=dict)
     anchors: int = 0
     trace: str = ""
     trace_fits: bool = False
@@ -54,7 +65,10 @@ class Outcome:
 
 def show(outcome: Outcome, console: Console) -> None:
     """The final tables."""
-    console.print(_quality(outcome))
+    if outcome.language is None:
+        console.print(_quality(outcome))
+    else:
+        console.print(outcome.language.table(), *outcome.language.written())
     console.print(_times(outcome))
     console.print(_facts(outcome))
 
@@ -78,10 +92,14 @@ def _times(outcome: Outcome) -> Table:
     table.add_column("stage")
     table.add_column("seconds", justify="right")
     table.add_column("share", justify="right")
+    table.add_column("a round", justify="right")
+    of_rounds = {stage for stage, _, _ in ROUND_STAGES}
     for stage, seconds in outcome.stages.items():
-        table.add_row(stage, f"{seconds:.1f}", f"{seconds / max(outcome.seconds, 1e-9):.0%}")
+        each = f"{seconds / max(1, len(outcome.joint)):.1f}" if stage in of_rounds else ""
+        table.add_row(stage, f"{seconds:.1f}", f"{seconds / max(outcome.seconds, 1e-9):.0%}", each)
     table.add_section()
-    table.add_row("whole run", f"{outcome.seconds:.1f}", "")
+    whole = sum(outcome.stages.get(stage, 0.0) for stage in of_rounds) / max(1, len(outcome.joint))
+    table.add_row("whole run", f"{outcome.seconds:.1f}", "", f"{whole:.1f}")
     return table
 
 
@@ -94,13 +112,18 @@ def _facts(outcome: Outcome) -> Table:
             f"{outcome.bytes_in[name] / MILLION:.1f} MB fetched, "
             f"{outcome.bytes_out[name] / MILLION:.1f} MB stored and served"
         )
-        memory = outcome.memory.get(name)
-        table.add_row(name, moved + (f", daemon {memory / MILLION:.0f} MB resident" if memory else ""))
+        memory, peak = outcome.memory.get(name), outcome.learner_peak.get(name)
+        moved += f", daemon {memory / MILLION:.0f} MB resident" if memory else ""
+        moved += f", learner {peak / MILLION:.0f} MB at its peak" if peak else ""
+        table.add_row(name, moved)
     table.add_row("anchors", f"{outcome.anchors} records confirmed in the head")
     settled = "every member's last datum on L1 is its last record" if outcome.settled else "not settled"
     table.add_row(
         "settlement", f"differs for members {outcome.mismatches}" if outcome.mismatches else settled
     )
     table.add_row("specification", outcome.trace)
+    if outcome.language is not None:
+        table.add_row("adapter", f"{outcome.language.adapter}, as peft reads it")
+        table.add_row("plot", outcome.language.plot)
     table.add_row("everything lies in", outcome.folder)
     return table

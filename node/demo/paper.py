@@ -13,8 +13,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from node.demo.digits import Digits
 from node.demo.outcome import Outcome
-from node.demo.run import Wish, run_cohort
+from node.demo.plots import picture
+from node.demo.run import run_cohort
+from node.demo.wish import Wish
 
 PAPER = {2: (0.948, 0.91), 4: (0.950, 0.92), 10: (0.990, 0.918)}
 """Accuracy and baseline accuracy by number of participants, from the paper's table."""
@@ -35,7 +38,7 @@ async def run_paper(folder: Path, key: str, data: Path | None, seed: int, consol
             console.rule(f"{division}: {members} participants, {count} rounds, {model}")
             place = folder / f"{division}-{members}"
             place.mkdir()
-            wish = Wish(members, count, division, key, place, data, seed, {"model": model})
+            wish = Wish(members, count, key, place, Digits(division, model, data), seed)
             outcomes.append(await run_cohort(wish, console))
             write_table(folder, outcomes)
     console.print(table(outcomes))
@@ -74,22 +77,13 @@ def write_table(folder: Path, outcomes: list[Outcome]) -> None:
 
 
 def _plot(path: Path, outcomes: list[Outcome]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for outcome in outcomes:
-        numbers = sorted(outcome.joint)
-        values = [100 * outcome.joint[number][outcome.metric] for number in numbers]
-        (line,) = axes.plot(
-            numbers, values, marker="o", label=f"{outcome.division}, {outcome.members} members"
-        )
-        best = 100 * max(outcome.alone.values())
-        axes.axhline(best, color=line.get_color(), linestyle=":", linewidth=0.8)
-    axes.set_xlabel("round")
-    axes.set_ylabel("test accuracy, %  (dotted: best member alone)")
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend(fontsize="small")
-    figure.savefig(path, dpi=120)
+    with picture(path) as axes:
+        for outcome in outcomes:
+            numbers = sorted(outcome.joint)
+            values = [100 * outcome.joint[number][outcome.metric] for number in numbers]
+            (line,) = axes.plot(
+                numbers, values, marker="o", label=f"{outcome.division}, {outcome.members} members"
+            )
+            best = 100 * max(outcome.alone.values())
+            axes.axhline(best, color=line.get_color(), linestyle=":", linewidth=0.8)
+        axes.set_ylabel("test accuracy, %  (dotted: best member alone)")

@@ -6,81 +6,51 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import trio
 from rich.console import Console
-from rich.progress import Progress as Bars
 
 from node.audit.tlc import TlcUnavailable
 from node.audit.trace import check_files
 from node.demo import cohort
-from node.demo.alone import train_without_protocol
 from node.demo.outcome import Outcome
-from node.demo.stages import read_events, stage_seconds
+from node.demo.stages import learner_peak, read_events, stage_seconds, trained_loss
 from node.demo.view import LiveView
-from node.demo.watching import Seen, follow, propose, until_over
-from node.learning.mnist.origin import obtain
-from node.learning.mnist.shards import write_shards
-from node.learning.task import Metrics
+from node.demo.watching import Seen, export_model, follow, propose, until_over
+from node.demo.wish import Wish
 
 LIMIT_SECONDS = 4 * 3600.0
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What to run."""
-
-    members: int
-    rounds: int
-    division: str
-    key_profile: str
-    folder: Path
-    data: Path | None
-    seed: int = 0
-    parameters: dict[str, Any] = field(default_factory=dict)
-    alone: bool = True
-    plain: bool = False
-    keep: bool = False
-    threads: int = 1
-    metric: str = "accuracy"
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """The job as its proposer writes it."""
-        insecure = self.key_profile.startswith("insecure")
-        return {
-            "name": "demo",
-            "task": "mnist",
-            "rounds": self.rounds,
-            "parameters": self.parameters,
-            "key": {"profile": self.key_profile, "allow_insecure": insecure},
-        }
-
-
 async def run_cohort(wish: Wish, console: Console) -> Outcome:
     """Run the cohort as wished, showing it all the time. Raises `StarlingError` where it cannot be."""
-    shards = await trio.to_thread.run_sync(_shards, wish, console)
-    plan = cohort.prepare(wish.folder, "mnist", shards, wish.threads, nice=5)
-    seen = Seen()
-    title = f"{wish.members} members · {wish.rounds} rounds · {wish.key_profile} key · {wish.division}"
-    outcome = Outcome(wish.members, wish.rounds, wish.division, wish.key_profile, wish.metric)
-    begun = time.monotonic()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_interrupt_on_terminate)
-        async with cohort.running(plan, keep=wish.keep) as running:
-            nursery.start_soon(follow, running, seen)
-            async with _shown(LiveView(plan, seen, title, wish.metric, console)):
-                await propose(plan.members[0], wish.spec)
-                await until_over(seen, LIMIT_SECONDS)
-            outcome.seconds = time.monotonic() - begun
-            outcome.memory = running.memory()
-            nursery.cancel_scope.cancel()
+        outcome = await _run(wish, console)
+        nursery.cancel_scope.cancel()
+    return outcome
+
+
+async def _run(wish: Wish, console: Console) -> Outcome:
+    subject = wish.subject
+    shards = await subject.shards(wish, console)
+    plan = cohort.prepare(wish.folder, subject.task, shards, wish.threads, nice=5)
+    seen = Seen()
+    title = f"{wish.members} members · {wish.rounds} rounds · {wish.key_profile} key · {subject.division}"
+    outcome = Outcome(wish.members, wish.rounds, subject.division, wish.key_profile, subject.metric)
+    begun = time.monotonic()
+    async with cohort.running(plan, keep=wish.keep) as running, trio.open_nursery() as nursery:
+        nursery.start_soon(follow, running, seen)
+        async with _shown(LiveView(plan, seen, title, subject.metric, console)):
+            await propose(plan.members[0], wish.spec)
+            await until_over(seen, LIMIT_SECONDS)
+        outcome.seconds = time.monotonic() - begun
+        outcome.memory = running.memory()
+        await export_model(plan.members[0], wish.model)
+        nursery.cancel_scope.cancel()
     _collect(outcome, plan, seen)
     await _check_trace(outcome, plan, console)
-    await _compare(outcome, wish, shards, console)
+    await subject.compare(wish, shards, outcome, console)
     outcome.write(wish.folder / "report.json")
     return outcome
 
@@ -90,25 +60,6 @@ async def _interrupt_on_terminate() -> None:
     with trio.open_signal_receiver(signal.SIGTERM) as received:
         async for _ in received:
             raise KeyboardInterrupt
-
-
-def _shards(wish: Wish, console: Console) -> list[Path]:
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-        digits = obtain(_Bars(bars), folder=wish.data)
-        return write_shards(digits, wish.members, wish.division, wish.seed, wish.folder / "data")
-
-
-class _Bars:
-    """A task's monitor that draws."""
-
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._tasks: dict[str, Any] = {}
-
-    def progress(self, stage: str, done: int, total: int, metrics: Metrics | None = None) -> None:
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
-        self._bars.update(self._tasks[stage], completed=done, total=total)
 
 
 @asynccontextmanager
@@ -121,7 +72,7 @@ async def _shown(view: LiveView) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_print_lines, view)
         yield
-        view.print_changes()
+        view.print_changes(final=True)
         nursery.cancel_scope.cancel()
 
 
@@ -135,7 +86,15 @@ def _collect(outcome: Outcome, plan: cohort.Plan, seen: Seen) -> None:
     """What the members said last, and what their logs hold."""
     outcome.folder = str(plan.folder)
     outcome.joint = {number: metrics for number in seen.opened() if (metrics := seen.metrics(number))}
-    outcome.stages = stage_seconds([member.log for member in plan.members])
+    names = {member.index: member.name for member in plan.members}
+    outcome.by_member = {
+        number: {names[index]: metrics for index, metrics in seen.by_member(number).items()}
+        for number in outcome.joint
+    }
+    logs = [member.log for member in plan.members]
+    outcome.stages = stage_seconds(logs)
+    outcome.training = trained_loss(logs)
+    outcome.learner_peak = {member.name: learner_peak(member.log) for member in plan.members}
     outcome.anchors = max(job["slots"] for job in seen.jobs.values())
     for member in plan.members:
         moved = seen.storage[member.index]["jobs"][-1]
@@ -164,24 +123,3 @@ async def _check_trace(outcome: Outcome, plan: cohort.Plan, console: Console) ->
     outcome.trace = f"{checked.events} events of all members fit the specification"
     if checked.misfit is not None:
         outcome.trace = f"does NOT fit: {checked.misfit}"
-
-
-async def _compare(outcome: Outcome, wish: Wish, shards: list[Path], console: Console) -> None:
-    """Train every member alone, and all together without the protocol, for the same epochs."""
-    groups: dict[str, list[Path]] = {}
-    if wish.alone:
-        groups |= {f"member-{number}": [shard] for number, shard in enumerate(shards, start=1)}
-    if wish.plain:
-        groups["plain"] = shards
-    if not groups:
-        return
-    with Bars(console=console, transient=True, disable=not console.is_terminal) as bars:
-        task = bars.add_task("training each member alone, to compare", total=len(groups))
-        courses = await train_without_protocol(
-            groups, "mnist", wish.parameters, wish.rounds, lambda name: bars.advance(task)
-        )
-    plain = courses.pop("plain", None)
-    outcome.alone = {name: course.final[wish.metric] for name, course in courses.items()}
-    if plain is not None:
-        outcome.plain = plain.final[wish.metric]
-        outcome.plain_cpu_seconds = plain.cpu_seconds

@@ -45,3 +45,19 @@ def _of_member(log: Path) -> dict[str, float]:
             if event == begin and finish is not None:
                 seconds[stage] += finish - moment
     return dict(seconds)
+
+
+def trained_loss(logs: list[Path]) -> dict[int, float]:
+    """The mean over members of the loss while they trained, by round."""
+    losses: dict[int, list[float]] = defaultdict(list)
+    for log in logs:
+        for _, entry in read_events(log):
+            if entry["event"] == "Trained" and "loss" in entry:
+                losses[int(entry["round"])].append(float(entry["loss"]))
+    return {number: mean(losses[number]) for number in sorted(losses)}
+
+
+def learner_peak(log: Path) -> int:
+    """The most memory that a member's learner ever took, in bytes; 0 if it did nothing."""
+    entries = (entry for _, entry in read_events(log))
+    return max((int(each["peak_bytes"]) for each in entries if "peak_bytes" in each), default=0)

@@ -46,8 +46,9 @@ class LiveView:
             transient=True,
         )
 
-    def print_changes(self) -> None:
-        """Plain lines for logs and pipes: each member's stage when it changes, each round's metric."""
+    def print_changes(self, *, final: bool = False) -> None:
+        """Plain lines for logs and pipes: each member's stage when it changes, each round's metric when all
+        members have measured it, or in the end as many as have."""
         for member in self._plan.members:
             job = self._seen.jobs.get(member.index)
             line = f"{member.name}: {_stage(job)}" if job else f"{member.name}: starting"
@@ -55,12 +56,12 @@ class LiveView:
                 self._lines[member.index] = line
                 self._console.print(f"[{time.monotonic() - self._begun:6.1f} s] {line}", highlight=False)
         for number in self._seen.opened():
-            metrics = self._seen.metrics(number)
-            if metrics and -number not in self._lines:
+            measured = len(self._seen.by_member(number))
+            complete = measured == len(self._plan.members) or (final and measured > 0)
+            if complete and -number not in self._lines:
                 self._lines[-number] = "shown"
-                self._console.print(
-                    f"[ROUND {number}] {self._metric} {metrics.get(self._metric, float('nan')):.4f}"
-                )
+                value = self._seen.metrics(number).get(self._metric, float("nan"))
+                self._console.print(f"[ROUND {number}] {self._metric} {value:.4f}", highlight=False)
 
     def picture(self) -> RenderableType:
         """The whole picture."""
@@ -74,7 +75,7 @@ class LiveView:
             table.add_column(column, no_wrap=True, overflow="ellipsis")
         for member in self._plan.members:
             job = self._seen.jobs.get(member.index)
-            name, bar = _progress(job)
+            name, bar = _progress(job, self._metric)
             table.add_row(
                 member.name,
                 str(self._seen.up.get(member.index, "–")),
@@ -105,13 +106,15 @@ def _stage(job: dict[str, Any] | None) -> str:
     return f"{place}: {job['waits_for']}"
 
 
-def _progress(job: dict[str, Any] | None) -> tuple[str, RenderableType]:
-    """The work that is not finished, newest last: its name and a bar."""
+def _progress(job: dict[str, Any] | None, metric: str) -> tuple[str, RenderableType]:
+    """The work that is not finished, newest last: its name, its metric if it has one, and a bar."""
     if job is not None:
         for name, shown in reversed(list(job["progress"].items())):
             if shown["total"] and shown["done"] < shown["total"]:
                 bar = ProgressBar(total=shown["total"], completed=shown["done"], width=24)
-                return f"{name} {shown['done']}/{shown['total']}", bar
+                value = shown["metrics"].get(metric)
+                measured = "" if value is None else f" {metric} {value:.3f}"
+                return f"{name} {shown['done']}/{shown['total']}{measured}", bar
     return "", Text(" " * 24)
 
 

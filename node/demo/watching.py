@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import trio
@@ -15,6 +17,9 @@ from protocol.errors import StarlingError
 POLL_SECONDS = 0.4
 PROPOSE_SECONDS = 300.0
 """Proposing starts a learner, which loads a training framework on a machine that may be busy."""
+
+EVALUATE_SECONDS = 600.0
+"""Ten language models on two cores take some minutes; a member whose evaluation failed says nothing."""
 
 View = dict[str, Any]
 
@@ -33,18 +38,25 @@ class Seen:
         """Whether every member says that the job is over."""
         return bool(self.jobs) and all(job.get("over") for job in self.jobs.values())
 
-    def evaluated(self, members: int) -> bool:
-        """Whether somebody has evaluated the last model."""
+    @property
+    def evaluated(self) -> bool:
+        """Whether every member has evaluated the last model."""
         last = [rounds[-1] for rounds in self.rounds.values() if rounds]
-        return any(each["metrics"] or each["outcome"] == "burned" for each in last)
+        return all(each["metrics"] or each["outcome"] == "burned" for each in last)
+
+    def by_member(self, number: int) -> dict[int, dict[str, float]]:
+        """The metrics of a round's model at each member that has evaluated it."""
+        return {
+            member: dict(each["metrics"])
+            for member, rounds in sorted(self.rounds.items())
+            for each in rounds
+            if each["round"] == number and each["metrics"]
+        }
 
     def metrics(self, number: int) -> dict[str, float]:
-        """The metrics of a round's model, from the first member that has them."""
-        for rounds in self.rounds.values():
-            for each in rounds:
-                if each["round"] == number and each["metrics"]:
-                    return dict(each["metrics"])
-        return {}
+        """The metrics of a round's model, averaged over the members that have evaluated it."""
+        found = list(self.by_member(number).values())
+        return {name: mean(each[name] for each in found) for name in (found[0] if found else ())}
 
     def opened(self) -> list[int]:
         """Numbers of the rounds that were opened."""
@@ -100,13 +112,27 @@ async def propose(member: MemberPlace, spec: View) -> View:
     return await trio.to_thread.run_sync(ask)
 
 
+async def export_model(member: MemberPlace, path: Path) -> None:
+    """Have a member write its newest job's joint model. Raises what the member answers."""
+
+    def ask() -> None:
+        with Client(member.socket) as client:
+            job = client.call("status")["jobs"][-1]["job"]
+            client.call("export_model", job=job, path=str(path))
+
+    await trio.to_thread.run_sync(ask)
+
+
 async def until_over(seen: Seen, seconds: float) -> None:
-    """Return when all members say the job is over and its last model was evaluated."""
-    with trio.move_on_after(seconds):
-        while not (seen.over and seen.evaluated(len(seen.jobs))):
+    """Return when all members say the job is over and, if that comes in time, have evaluated its model."""
+    with trio.move_on_after(seconds) as limit:
+        while not seen.over:
             await trio.sleep(POLL_SECONDS)
-        return
-    raise Overdue(f"the job was not over after {seconds:.0f} seconds")
+    if limit.cancelled_caught:
+        raise Overdue(f"the job was not over after {seconds:.0f} seconds")
+    with trio.move_on_after(EVALUATE_SECONDS):
+        while not seen.evaluated:
+            await trio.sleep(POLL_SECONDS)
 
 
 class Overdue(StarlingError):

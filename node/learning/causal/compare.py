@@ -25,7 +25,7 @@ from node.learning.causal.adapters import Adapters
 from node.learning.causal.model import AdaptedModel
 from node.learning.causal.packing import Windows
 from node.learning.causal.task import CausalTask
-from node.learning.task import Assignment, Parameters, Resources
+from node.learning.task import Assignment, Monitor, Parameters, Resources
 from node.learning.tensors import Tensors
 from protocol.errors import StarlingError
 
@@ -43,8 +43,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Course:
-    """How training went: the losses on every held-out text before it and after each round, the largest
-    element of any update as a part of its clip, and processor seconds per member and round."""
+    """How training went: the losses on every held-out text before it and after each round (or at the end
+    only), the largest element of any update as a part of its clip, and processor seconds per member and
+    round."""
 
     losses: tuple[Losses, ...]
     reach: float
@@ -58,19 +59,42 @@ class Course:
 class Bench:
     """A base model with adapters, and the texts of all members."""
 
-    def __init__(self, folders: Sequence[Path], parameters: Parameters, resources: Resources) -> None:
+    def __init__(
+        self,
+        folders: Sequence[Path],
+        parameters: Parameters,
+        resources: Resources,
+        monitor: Monitor | None = None,
+    ) -> None:
+        self._monitor = monitor or Silent()
         tasks = [
             CausalTask(parameters, Resources(resources.device, resources.threads, folder))
             for folder in folders
         ]
-        self.texts = [Text(*task.read(folder, Silent())) for task, folder in zip(tasks, folders, strict=True)]
+        self.texts = [
+            Text(*task.read(folder, self._monitor)) for task, folder in zip(tasks, folders, strict=True)
+        ]
         self.task = tasks[0]
         self.model: AdaptedModel = self.task.build()
         self.adapters: Adapters = self.task.adapters
 
     def evaluate(self, weights: Tensors) -> Losses:
         self.model.set(weights)
-        return tuple(self.model.evaluate(text.held_out, Silent())["loss"] for text in self.texts)
+        return tuple(self.model.evaluate(text.held_out, self._monitor)["loss"] for text in self.texts)
+
+    def write(self, weights: Tensors, prompt: str, tokens: int, temperature: float) -> str:
+        """What the model with these adapters writes after the prompt: equal weights, equal words."""
+        self.model.set(weights)
+        return self.model.generate(prompt, tokens, temperature=temperature)
+
+    @property
+    def pooled(self) -> Windows:
+        """All members' training text at one place."""
+        train = [text.train for text in self.texts]
+        return Windows(
+            np.concatenate([windows.inputs for windows in train]),
+            np.concatenate([windows.labels for windows in train]),
+        )
 
     def course(
         self,
@@ -79,13 +103,16 @@ class Bench:
         seed: int,
         bits: int,
         on_round: Callable[[int, Losses], None],
+        *,
+        end_only: bool = False,
     ) -> tuple[Course, Tensors]:
         """Federated averaging over these training sets, equally weighted, and the final adapters.
 
-        `bits` for each value of an update; 0 sends them as they are.
+        `bits` for each value of an update; 0 sends them as they are. With `end_only`, losses are measured
+        after the last round alone, and `on_round` hears of none.
         """
         weights = self.task.initial()
-        losses = [self.evaluate(weights)]
+        losses = [] if end_only else [self.evaluate(weights)]
         reach = spent = 0.0
         for number in range(1, rounds + 1):
             started = time.process_time()
@@ -97,13 +124,14 @@ class Bench:
             reach = max(reach, *(self._reach(delta) for delta in deltas))
             means = average(self.adapters.shared, deltas, [1] * len(deltas), bits)
             weights = tuple(old + mean for old, mean in zip(weights, means, strict=True))
-            losses.append(self.evaluate(weights))
-            on_round(number, losses[-1])
+            if number == rounds or not end_only:
+                losses.append(self.evaluate(weights))
+            on_round(number, () if end_only else losses[-1])
         return Course(tuple(losses), reach, spent / (rounds * len(sets))), weights
 
     def _delta(self, weights: Tensors, windows: Windows, assignment: Assignment) -> Tensors:
         self.model.set(weights)
-        self.model.train(windows, assignment, Silent())
+        self.model.train(windows, assignment, self._monitor)
         return tuple(new - old for new, old in zip(self.model.get(), weights, strict=True))
 
     def _reach(self, delta: Tensors) -> float:
@@ -120,13 +148,9 @@ def compare(bench: Bench, rounds: int, seed: int, bits: int, on_round: OnRound) 
         return lambda number, losses: on_round(who, number, losses)
 
     train = [text.train for text in bench.texts]
-    pooled = Windows(
-        np.concatenate([windows.inputs for windows in train]),
-        np.concatenate([windows.labels for windows in train]),
-    )
     courses = {
         "together": bench.course(train, rounds, seed, bits, tell("together"))[0],
-        "one place": bench.course([pooled], rounds * len(train), seed, 0, tell("one place"))[0],
+        "one place": bench.course([bench.pooled], rounds * len(train), seed, 0, tell("one place"))[0],
     }
     for number, windows in enumerate(train, start=1):
         who = f"member {number}"

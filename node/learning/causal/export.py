@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,26 @@ def write_adapter(adapters: Adapters, weights: Tensors, base: Path, folder: Path
     named = {PREFIX + name: np.ascontiguousarray(value) for name, value in tensors.items()}
     write_whole(folder / WEIGHTS, save(named, {"format": "pt"}))
     return folder
+
+
+def read_archive(adapters: Adapters, path: Path) -> Tensors:
+    """The joint adapters from the archive that `starling job export` writes.
+
+    Raises:
+        OperatorFault: it cannot be read, or is not of a job with these adapters.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise OperatorFault(f"{path} is no archive of tensors: {error}", remedy="export it again") from error
+    for tensor in adapters.shared:
+        if found.get(tensor.name, np.empty(0)).shape != tensor.shape:
+            raise OperatorFault(
+                f"{path} has no {tensor.name} of the shape {list(tensor.shape)}",
+                remedy="give the parameters of the job that it was exported from",
+            )
+    return tuple(found[tensor.name].astype(np.float32) for tensor in adapters.shared)
 
 
 def read_adapter(adapters: Adapters, folder: Path) -> Tensors:

