@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS slots (
     snapshot INTEGER NOT NULL, txid TEXT NOT NULL, PRIMARY KEY (head, slot));
 CREATE TABLE IF NOT EXISTS grants (
     job BLOB NOT NULL, member INTEGER NOT NULL, token BLOB NOT NULL, PRIMARY KEY (job, member));
+CREATE TABLE IF NOT EXISTS rounds (
+    job BLOB NOT NULL, number INTEGER NOT NULL, told BLOB NOT NULL, PRIMARY KEY (job, number));
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 """
 
@@ -199,6 +201,16 @@ class Journal:
         """The read grants to other members' buckets."""
         rows = self._db.execute("SELECT member, token FROM grants WHERE job = ?", (job,)).fetchall()
         return {member: bytes(self._box.decrypt(token)) for member, token in rows}
+
+    @_alone
+    def keep_round(self, job: bytes, number: int, told: bytes) -> None:
+        """Remember what people are told of a round; a newer one replaces it."""
+        self._db.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?, ?)", (job, number, told))
+
+    @_alone
+    def rounds(self, job: bytes) -> dict[int, bytes]:
+        """What people are told of each round."""
+        return dict(self._db.execute("SELECT number, told FROM rounds WHERE job = ?", (job,)).fetchall())
 
     @_alone
     def set_fact(self, name: str, value: bytes) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, MutableMapping
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
 from protocol.effects import Emit
+from protocol.manifest import Manifest
 
 EVENT_VERSION = 1
 REDACTED = "[redacted]"
@@ -24,8 +26,20 @@ SECRET_WORDS = ("secret", "passphrase", "signingkey", "signing_key", "grant", "p
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
+RECENT = 16
+"""Moments that are kept of every event; warnings ask for fewer."""
+
 counted: Counter[str] = Counter()
 """Events written since the process began, by name: metrics and alerts are made of them."""
+
+
+_latest: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RECENT))
+
+
+def recent(event: str, seconds: float) -> int:
+    """How many events of this name, at most RECENT, were written within the last `seconds`."""
+    since = time.monotonic() - seconds
+    return sum(moment >= since for moment in _latest.get(event, ()))
 
 
 def setup_logs(file: Path | None, level: str, **fields: object) -> None:
@@ -67,8 +81,10 @@ def redact(logger: object, method: str, event: MutableMapping[str, Any]) -> Muta
 
 
 def count(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Keep `counted` up to date."""
-    counted[str(event["event"])] += 1
+    """Keep `counted` up to date, and what `recent` looks at."""
+    name = str(event["event"])
+    counted[name] += 1
+    _latest[name].append(time.monotonic())
     return event
 
 
@@ -100,4 +116,16 @@ def transition(job: bytes, member: int, emitted: Emit) -> Mapping[str, object]:
     }
 
 
-LogTransition = Callable[[Emit], None]
+def roster_line(manifest: Manifest) -> dict[str, object]:
+    """What trace checking has to know of the job, as a log line's fields."""
+    return {
+        "v": EVENT_VERSION,
+        "job": manifest.job.hex(),
+        "members": manifest.roster.size,
+        "threshold": manifest.thresholds.shares,
+        "quorum": manifest.thresholds.quorum,
+        "rounds": manifest.rounds,
+        "round_limit": manifest.round_limit,
+        "key_attempts": manifest.key_attempts,
+        "byzantine": [],
+    }

@@ -45,6 +45,7 @@ METRICS: Mapping[str, Known] = {
     "starling_peers_connected": Known("gauge", "Members that are connected."),
     "starling_peer_connected": Known("gauge", "Whether the member `peer` is connected."),
     "starling_peer_round_trip_seconds": Known("gauge", "How long an answer of the member `peer` takes."),
+    "starling_peer_clock_ahead_seconds": Known("gauge", "By how much the clock of `peer` was ahead of ours."),
     "starling_peer_received_bytes_total": Known("counter", "Bytes from the member `peer`."),
     "starling_peer_sent_bytes_total": Known("counter", "Bytes to the member `peer`."),
     "starling_job_info": Known("gauge", "1 for each job; its name and phase are labels."),
@@ -61,6 +62,7 @@ METRICS: Mapping[str, Known] = {
     "starling_head_slot": Known("gauge", "Records of the order that the node has read."),
     "starling_head_snapshot": Known("gauge", "The newest confirmed snapshot."),
     "starling_head_unsent": Known("gauge", "Records of this member that are not confirmed yet."),
+    "starling_transfer_bytes_per_second": Known("gauge", "How fast objects move now, by `direction`."),
     "starling_events_total": Known("counter", "Events written since the node started, by name."),
     "starling_disk_free_bytes": Known("gauge", "Free on the file system of the state directory."),
     "starling_disk_size_bytes": Known("gauge", "Size of the file system of the state directory."),
@@ -91,6 +93,9 @@ def _node(status: Answer) -> Iterator[Sample]:
     yield Sample("starling_start_time_seconds", round(time.time() - status["uptime_seconds"]))
     yield Sample("starling_peers_known", status["peers"])
     yield Sample("starling_peers_connected", status["peers_up"])
+    for direction in ("up", "down"):
+        rates = [each["rate"] for each in status["transfers"] if each["direction"] == direction]
+        yield Sample("starling_transfer_bytes_per_second", sum(rates), {"direction": direction})
     for event, count in status["events"].items():
         yield Sample("starling_events_total", count, {"event": event})
 
@@ -118,6 +123,8 @@ def _peer(peer: Answer) -> Iterator[Sample]:
     yield Sample("starling_peer_connected", bool(peer.get("connected")), labels)
     if peer.get("round_trip_seconds") is not None:
         yield Sample("starling_peer_round_trip_seconds", peer["round_trip_seconds"], labels)
+    if peer.get("clock_ahead_seconds") is not None:
+        yield Sample("starling_peer_clock_ahead_seconds", peer["clock_ahead_seconds"], labels)
     yield Sample("starling_peer_received_bytes_total", peer.get("bytes_in", 0), labels)
     yield Sample("starling_peer_sent_bytes_total", peer.get("bytes_out", 0), labels)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from node.engine.bulletin import Figures
 from node.engine.job import JobNode
+from node.engine.traffic import Total
 from node.network import PeerStatus
 from node.peers import Card
+from protocol.lifecycle import mismatches
 from protocol.waits import waiting_for
+
+PAUSED = "its operator here, who has paused it: starling job resume"
 
 
 def peer_view(card: Card, standing: PeerStatus | None) -> dict[str, Any]:
@@ -20,6 +26,7 @@ def peer_view(card: Card, standing: PeerStatus | None) -> dict[str, Any]:
             "round_trip_seconds": standing.round_trip,
             "bytes_in": standing.bytes_in,
             "bytes_out": standing.bytes_out,
+            "clock_ahead_seconds": standing.clock_ahead,
             "last_error": standing.last_error,
         }
     return view
@@ -40,7 +47,8 @@ def job_summary(job: JobNode) -> dict[str, Any]:
         "round": current.number if current is not None else len(state.history.past),
         "rounds": job.manifest.rounds,
         "opened": state.history.opened,
-        "waits_for": str(waiting_for(state)),
+        "waits_for": PAUSED if job.paused else str(waiting_for(state)),
+        "paused": job.paused,
         "over": job.over,
     }
 
@@ -68,8 +76,9 @@ def job_view(job: JobNode) -> dict[str, Any]:
         "settled": state.life.final is not None,
         "progress": {
             name: {"done": shown.done, "total": shown.total, "metrics": dict(shown.metrics)}
-            for name, shown in job.shown.progress.items()
+            for name, shown in job.bulletin.progress.items()
         },
+        "transfers": job.objects.traffic.view(),
         "folder": str(job.folder),
     }
 
@@ -90,14 +99,68 @@ def _part(job: JobNode, index: int) -> dict[str, Any]:
 
 
 def round_views(job: JobNode) -> list[dict[str, Any]]:
-    """All rounds that are over, with what was measured in them."""
+    """All rounds that are over, with what was measured in them, and the seconds of each stage here."""
+    told = job.bulletin.rounds
     return [
         {
             "round": ended.number,
             "outcome": "burned" if ended.model is None else "opened",
             "model": ended.model.hex() if ended.model else None,
             "members": list(ended.sealed.members) if ended.sealed else [],
-            "metrics": dict(job.shown.rounds.get(ended.number, {})),
+            "metrics": dict(told.get(ended.number, Figures()).metrics),
+            "seconds": {
+                name: round(seconds, 3) for name, seconds in told.get(ended.number, Figures()).seconds.items()
+            },
         }
         for ended in job.engine.state.history.past
     ]
+
+
+def head_view(job: JobNode) -> dict[str, Any]:
+    """The head of a job as operators see it, also when it is closed for long."""
+    status, life = job.anchors.status, job.engine.state.life
+    view: dict[str, Any] = {
+        "job": job.job.hex(),
+        "state": "paused here" if job.paused else status.state.value,
+        "waits_for": "" if job.over else status.waits_for,
+        "since": status.since,
+        "head_id": status.head_id or job.head_id,
+        "slot": job.engine.state.history.slots if job.over else status.slot,
+        "snapshot": status.snapshot,
+        "unsent": status.unsent,
+        "submitted": job.anchors.submitted,
+    }
+    if life.final is not None:
+        wrong = mismatches(job.engine.state)
+        view["settlement"] = [
+            {
+                "member": job.manifest.roster.member(index).name,
+                "last_record": chain.digest.hex(),
+                "on_chain": index not in wrong,
+            }
+            for index, chain in sorted(job.engine.state.history.chains.items())
+        ]
+    return view
+
+
+def storage_view(job: JobNode) -> dict[str, Any]:
+    """What was moved for a job since the node began, and whose buckets it may read."""
+    down, up = job.objects.traffic.total("down"), job.objects.traffic.total("up")
+    return {
+        "job": job.job.hex(),
+        "fetched_bytes": down.bytes,
+        "fetch_rate": _rate(down),
+        "sent_bytes": up.bytes,
+        "send_rate": _rate(up),
+        "grants": sorted(job.objects.grants),
+    }
+
+
+def _rate(total: Total) -> int | None:
+    """Bytes per second while something moved."""
+    return round(total.bytes / total.seconds) if total.seconds else None
+
+
+def transfer_views(jobs: Iterable[JobNode]) -> list[dict[str, Any]]:
+    """What is moving now, of all jobs."""
+    return [{"job": job.job.hex(), **moving} for job in jobs for moving in job.objects.traffic.view()]

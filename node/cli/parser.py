@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from node.cli.exits import MEANINGS
-from node.cli.invocation import Invocation
+from node.cli.invocation import SYSTEM_CONFIG, Invocation
 
 Run = Callable[[Invocation], int | None]
 
@@ -42,12 +42,15 @@ class Commands:
     def __init__(self, parser: ArgumentParser, *, required: bool = True) -> None:
         self._commands = parser.add_subparsers(metavar="COMMAND", required=required)
 
-    def add(self, name: str, run: Run, summary: str, details: str = "") -> ArgumentParser:
+    def add(
+        self, name: str, run: Run, summary: str, details: str = "", examples: Sequence[str] = ()
+    ) -> ArgumentParser:
         """A command that `run` carries out; the parser for its arguments."""
         parser = self._commands.add_parser(
             name,
             help=summary,
             description=f"{summary[0].upper()}{summary[1:]}.\n\n{details}".rstrip(),
+            epilog="\n  ".join(["examples:", *examples]) if examples else None,
             parents=[_common()],
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
@@ -82,3 +85,32 @@ def root_parser() -> ArgumentParser:
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+
+
+def starlingd_parser() -> ArgumentParser:
+    """The arguments of `starlingd`."""
+    parser = ArgumentParser(
+        prog="starlingd",
+        description="The daemon of one Starling member. It serves until SIGTERM or SIGINT; what is in\n"
+        "flight is in its journal, and goes on when it is started again.",
+        epilog="exit codes:\n"
+        "    0  stopped as asked, or --check found nothing wrong\n"
+        "    1  the operator has to mend something, which is said\n"
+        "    2  the command line is wrong\n\n"
+        "Told by the service manager, it says READY=1 when all services run, and feeds its watchdog.\n"
+        "Keys come from its credentials ($CREDENTIALS_DIRECTORY), else from the state directory.\n\n"
+        "examples:\n"
+        "  starlingd --config ~/starling/node.toml\n"
+        "  starlingd --config /etc/starling/node.toml --check",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=SYSTEM_CONFIG,
+        metavar="FILE",
+        help=f"the node's configuration (default: {SYSTEM_CONFIG})",
+    )
+    parser.add_argument("--check", action="store_true", help="check configuration and keys, then exit")
+    return parser

@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.formats import clean, duration, metric, short, sparkline, value
+from node.cli.formats import clean, duration, metric, short, size, sparkline, value
 from node.cli.view import Event, JobView, Stage
 
 STEPS = ("joined", "keyed", "committed", "attested", "shared", "reported")
@@ -72,13 +72,19 @@ def _members(view: JobView) -> RenderableType:
 
 def _work(view: JobView) -> RenderableType:
     now = time.monotonic()
-    stages = view.working(now)
-    if not stages:
+    stages, moving = view.working(now), view.job["transfers"]
+    if not stages and not moving:
         return Text("nothing", style="dim")
     grid = Table.grid(padding=(0, 2))
     for stage in stages:
         bar = ProgressBar(total=max(stage.total, 1), completed=stage.done, width=BAR_WIDTH)
         grid.add_row(Text(clean(stage.name)), bar, Text(f"{stage.done} of {stage.total}"), _took(stage, now))
+    for each in moving:
+        whole, moved = max(each["size_bytes"], 1), each["moved_bytes"]
+        bar = ProgressBar(total=whole, completed=moved, width=BAR_WIDTH)
+        name = Text(clean(f"{each['direction']}, {each['place']}"))
+        took = Text(duration(each["seconds"]), style="dim")
+        grid.add_row(name, bar, Text(f"{size(moved)} of {size(whole)}, {size(each['rate'])}/s"), took)
     return grid
 
 

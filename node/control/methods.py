@@ -51,7 +51,9 @@ class ExportParams(Params, frozen=True):
     path: Annotated[str, Meta(pattern="^/", max_length=4096)]
 
 
-class SubscribeParams(Params, frozen=True):
+class NewestParams(Params, frozen=True):
+    """A job, by default the newest."""
+
     job: JobPrefix | None = None
 
 
@@ -79,9 +81,11 @@ METHODS: Mapping[str, Method] = {
     "rounds": Method(JobParams, lambda node, given: node.rounds(given.job)),
     "accept": Method(JobParams, lambda node, given: node.accept(given.job)),
     "decline": Method(ReasonParams, lambda node, given: node.decline(given.job, given.reason)),
+    "pause": Method(JobParams, lambda node, given: node.pause(given.job)),
+    "resume": Method(JobParams, lambda node, given: node.resume(given.job)),
     "stop": Method(ReasonParams, lambda node, given: node.stop(given.job, given.reason)),
     "export_model": Method(ExportParams, lambda node, given: node.export_model(given.job, given.path)),
-    "head": Method(NoParams, lambda node, given: node.head()),
+    "head": Method(NewestParams, lambda node, given: node.head(given.job)),
     "storage": Method(NoParams, lambda node, given: node.storage()),
     "clean": Method(JobParams, lambda node, given: node.clean(given.job)),
     "shutdown": Method(NoParams, lambda node, given: node.shutdown()),

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import numpy as np
 import structlog
 import trio
 
 from node.config import Config
 from node.crypto.service import CryptoWorker
 from node.engine.anchors import Anchors, known_head, make_ledger
+from node.engine.bulletin import Bulletin
 from node.engine.engine import Engine
 from node.engine.gaps import Gaps
 from node.engine.keymaking import Mailbox, make_key
 from node.engine.objects import Objects
+from node.engine.post import Post
 from node.engine.rounds import RoundWork
 from node.envelope import Core, Envelope, Grant, KeyRound, OrderPart, OrderWanted
 from node.files import private_directory
@@ -29,11 +28,10 @@ from node.ledger.client.order import Recovered
 from node.ledger.client.session import Timing
 from node.ledger.errors import HistoryGap
 from node.ledger.transaction import UTxO
-from node.logs import EVENT_VERSION
-from node.network import Mesh, NotConnected
+from node.logs import roster_line
+from node.network import Mesh
 from node.storage import Admission, Bucket
 from node.weights import WeightStore, encode_weights, weights_digest
-from node.workers.wire import Progress
 from protocol import core, effects
 from protocol.errors import OperatorFault, StarlingError
 from protocol.history import Phase
@@ -45,8 +43,7 @@ from protocol.messages import Message
 from protocol.records import Record
 from protocol.state import Head
 
-BULK_BYTES = 512 * 1024
-"""Envelopes larger than this go as bulk transfers, beside the stream that carries the small ones."""
+PAUSED = b"paused"
 
 log = structlog.get_logger()
 
@@ -66,14 +63,6 @@ class Surroundings:
     funds: Funds
 
 
-@dataclass
-class Shown:
-    """What people may want to know of a job, as it comes in: progress, metrics per round, bytes."""
-
-    progress: dict[str, Progress] = field(default_factory=dict)
-    rounds: dict[int, dict[str, float]] = field(default_factory=dict)
-
-
 class JobNode:
     """A job that runs here. `run` it in the daemon's nursery; messages come in through `deliver`."""
 
@@ -82,11 +71,11 @@ class JobNode:
     ) -> None:
         self.manifest = manifest
         self.me = me
-        self.shown = Shown()
+        self.bulletin = Bulletin(manifest.job, me, surroundings.journal)
+        self.paused = surroundings.journal.fact(_pause_of(manifest.job)) == PAUSED
         self._around = surroundings
-        self._contacts = dict(contacts)
-        self._listeners: set[trio.MemorySendChannel[dict[str, Any]]] = set()
         self.job = manifest.job
+        self.post = Post(self.job, surroundings.mesh, contacts)
         folder = private_directory(surroundings.config.node.state / "jobs" / self.job.hex()[:16])
         self.folder = folder
         self.objects = Objects(
@@ -94,23 +83,22 @@ class JobNode:
             private_directory(folder / "objects"),
             surroundings.bucket,
             surroundings.mesh,
-            self._contacts,
+            contacts,
             surroundings.keys.identity.peer_id,
             surroundings.admission,
             surroundings.journal.grants(self.job),
             surroundings.config.storage.retention_days,
         )
         self.weights = WeightStore(folder / "objects", manifest.encoding.tensors)
-        learning = surroundings.config.learning
-        self._crypto = CryptoWorker(manifest, me, learning.nice, learning.threads, self._on_progress)
-        self._mailbox = Mailbox()
-        self._gaps = Gaps(sorted(self._contacts), self._say_or_fail)
         self.engine: Engine
         self.anchors: Anchors
+        self._crypto: CryptoWorker
+        self._learner: Learner
+        self._mailbox: Mailbox
+        self._gaps: Gaps
         self._rounds: RoundWork
-        self._learner = Learner(
-            learner_config(surroundings.config, manifest.task, manifest.parameters), self._on_progress
-        )
+        self._scope = trio.CancelScope()
+        self._ended = trio.Event()
         self._evaluated = trio.open_memory_channel[tuple[int, bytes]](1000)
 
     async def prepare(self) -> None:
@@ -138,7 +126,11 @@ class JobNode:
         await self._learner.load()
 
     def open(self) -> None:
-        """Rebuild the state from the journal. Raises a `StarlingError` if that cannot be."""
+        """Rebuild the state from the journal, to `run` from there: at first, and after a pause.
+
+        Raises a `StarlingError` if that cannot be.
+        """
+        self._make_workers()
         journal, members = self._around.journal, self.manifest.roster.members
         entries = journal.entries(self.job)
         head = known_head(journal, self.job)
@@ -171,39 +163,88 @@ class JobNode:
             self._crypto,
             self._around.keys.journal + self.job,
             self.engine.give,
-            self._tell,
+            self.bulletin.tell,
         )
 
+    def _make_workers(self) -> None:
+        config, show = self._around.config, self.bulletin.show
+        nice, threads = config.learning.nice, config.learning.threads
+        self._crypto = CryptoWorker(self.manifest, self.me, nice, threads, show)
+        self._learner = Learner(learner_config(config, self.manifest.task, self.manifest.parameters), show)
+        self._mailbox = Mailbox()
+        self._gaps = Gaps(self.post.others, self.post.ask)
+
     async def run(self) -> None:
-        """Take part until cancelled; `open` comes first."""
+        """Take part until cancelled or paused; `open` comes first."""
         history = self.engine.state.history
+        self._scope, self._ended = trio.CancelScope(), trio.Event()
         try:
-            if history.key is not None:
-                await self._use_key(history.attempt)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.anchors.run)
-                nursery.start_soon(self._evaluate_models)
-                nursery.start_soon(self.engine.run, self._perform)
+            with self._scope:
+                if history.key is not None:
+                    await self._use_key(history.attempt)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self.anchors.run)
+                    nursery.start_soon(self.bulletin.run)
+                    nursery.start_soon(self._evaluate_models)
+                    nursery.start_soon(self.engine.run, self._perform)
         finally:
             with trio.CancelScope(shield=True):
                 await self._crypto.aclose()
                 await self._learner.aclose()
+            self._ended.set()
+
+    async def pause(self) -> None:
+        """Stop taking part, also after a restart, until `unpause`: to the others as if the node were down.
+
+        Nothing is given up: what this member has promised is in its journal. Raises `OperatorFault` where
+        there is nothing to pause.
+        """
+        if self.paused:
+            raise OperatorFault("the job is paused already", remedy="`starling job resume` goes on with it")
+        if self.over:
+            raise OperatorFault("the job is over", remedy="nothing is to be done")
+        if self.phase is Phase.JOINING:
+            raise OperatorFault(
+                "the job has not begun",
+                remedy="decline it, or wait until everyone has joined; `starling shutdown` pauses all jobs",
+            )
+        self._scope.cancel()
+        await self._ended.wait()
+        self.paused = True
+        await trio.to_thread.run_sync(self._around.journal.set_fact, _pause_of(self.job), PAUSED)
+        self.bulletin.tell("JobPaused", {})
+
+    async def unpause(self) -> None:
+        """Be ready to `run` again, from the journal. Raises `OperatorFault` where it is not paused."""
+        if not self.paused:
+            raise OperatorFault(
+                "the job is not paused",
+                remedy="a vote to end it stands in the order and cannot be taken back"
+                if self.engine.state.life.stopped
+                else "see what it waits for with `starling job show`",
+            )
+        self.open()
+        await trio.to_thread.run_sync(self._around.journal.set_fact, _pause_of(self.job), b"")
+        self.paused = False
+        self.bulletin.tell("JobUnpaused", {})
 
     def give(self, given: Input) -> None:
-        """Hand an input to the engine."""
+        """Hand an input to the engine. Raises `OperatorFault` while the job is paused here."""
+        if self.paused:
+            raise OperatorFault("the job is paused here", remedy="`starling job resume` goes on with it")
         self.engine.give(given)
 
     async def peer_up(self, contact: int) -> None:
         """A connection to a contact came up: tell it what it may have missed."""
-        member = self._member_of(contact)
-        if member is not None:
+        member = self.post.member_of(contact)
+        if member is not None and not self.paused:
             self.give(PeerUp(member))
             await self._send_grant(member)
 
     async def deliver(self, contact: int, envelope: Envelope) -> None:
         """Take in a message from a contact. Raises `MemberFault` for one that is not allowed."""
-        member = self._member_of(contact)
-        if member is None:
+        member = self.post.member_of(contact)
+        if member is None or (self.paused and not isinstance(envelope.content, Grant | OrderWanted)):
             return
         match envelope.content:
             case Core(data=data):
@@ -219,15 +260,6 @@ class JobNode:
                 self.objects.grants[member] = token
                 log.info("GrantReceived", other=member)
 
-    def subscribe(self) -> trio.MemoryReceiveChannel[dict[str, Any]]:
-        """All that is told about the job from now on; a listener that is too slow misses some."""
-        send, receive = trio.open_memory_channel[dict[str, Any]](1000)
-        self._listeners.add(send)
-        return receive
-
-    def _member_of(self, contact: int) -> int | None:
-        return next((member for member, number in self._contacts.items() if number == contact), None)
-
     async def _perform(self, effect: effects.Effect) -> None:
         """Carry out one effect of the core."""
         match effect:
@@ -236,7 +268,7 @@ class JobNode:
             case effects.Say(members=members, message=message):
                 data = Message(message).to_bytes()
                 for member in members:
-                    await self._say(member, Core(data))
+                    await self.post.say(member, Core(data))
             case effects.ProveMembership():
                 proof = prove_membership(self.manifest, self.me, self._around.keys.job)
                 self.give(MembershipProved(proof))
@@ -245,8 +277,9 @@ class JobNode:
             case effects.CloseHead():
                 await self.anchors.close_head()
             case effects.MakeKey(attempt=attempt):
-                others = sorted(self._contacts)
-                self.give(await make_key(attempt, others, self._crypto, self._mailbox, self._send))
+                self.give(
+                    await make_key(attempt, self.post.others, self._crypto, self._mailbox, self.post.send)
+                )
             case effects.CancelKey():
                 self._mailbox.forget_before(effect.attempt + 1)
             case effects.UseKey(attempt=attempt):
@@ -275,18 +308,7 @@ class JobNode:
 
     async def _submit(self, record: Record) -> None:
         await self.anchors.submit(record)
-        self._tell("Submitted", {"kind": record.kind, "seq": record.seq})
-
-    async def _say(self, member: int, content: Core | Grant) -> None:
-        """Send once; a member that is away hears it again when it is up."""
-        envelope = Envelope(self.job, content).to_bytes()
-        try:
-            await self._around.mesh.send(self._contacts[member], envelope)
-        except NotConnected:
-            log.debug("PeerAway", other=member)
-
-    async def _say_or_fail(self, member: int, content: OrderWanted) -> None:
-        await self._around.mesh.send(self._contacts[member], Envelope(self.job, content).to_bytes())
+        self.bulletin.tell("Submitted", {"kind": record.kind, "seq": record.seq})
 
     async def _recover_order(self, gap: HistoryGap) -> Sequence[Recovered]:
         return await self._gaps.fill(gap, self.anchors.status.head_id or "")
@@ -296,16 +318,12 @@ class JobNode:
         authors = [each.payment.hex() for each in self.manifest.roster.members]
         kept = await trio.to_thread.run_sync(self._around.journal.slots, head, authors)
         records = tuple((slot.confirmed.author, slot.confirmed.data) for slot in kept[after:])
-        await self._send(member, OrderPart(head, after, records))
-
-    async def _send(self, member: int, message: KeyRound | OrderPart) -> None:
-        envelope = await trio.to_thread.run_sync(Envelope(self.job, message).to_bytes)
-        await self._around.mesh.send_bulk(self._contacts[member], envelope)
+        await self.post.send(member, OrderPart(head, after, records))
 
     async def _send_grant(self, member: int) -> None:
         try:
             token = await self.objects.grant_to(member, self.manifest.roster.member(member).peer)
-            await self._say(member, Grant(token))
+            await self.post.say(member, Grant(token))
         except StarlingError as error:
             log.warning("GrantFailed", other=member, reason=str(error))
 
@@ -330,7 +348,7 @@ class JobNode:
                 log.warning("EvaluationFailed", round=number, reason=str(error))
             else:
                 metrics = {name: float(value) for name, value in evaluation.metrics.items()}
-                self.shown.rounds.setdefault(number, {}).update(metrics)
+                self.bulletin.measured(number, metrics)
 
     def _on_event(self, event: effects.Emit) -> None:
         fields = dict(event.arguments)
@@ -338,61 +356,12 @@ class JobNode:
             model = bytes.fromhex(str(fields["model"]))
             if self.weights.has(model):
                 self._evaluated[0].send_nowait((int(str(fields["round"])), model))
-        self._broadcast({"event": event.event, "slot": event.slot, **fields})
+        self.bulletin.transition(event)
 
-    def _on_progress(self, progress: Progress) -> None:
-        self.shown.progress[progress.stage] = progress
-        self._broadcast(
-            {
-                "event": "Progress",
-                "stage": progress.stage,
-                "done": progress.done,
-                "total": progress.total,
-                "metrics": dict(progress.metrics),
-            }
-        )
-
-    def _tell(self, event: str, fields: dict[str, Any]) -> None:
-        log.info(event, job=self.job.hex(), member=self.me, **fields)
-        self._broadcast({"event": event, **fields})
-
-    def _broadcast(self, message: dict[str, Any]) -> None:
-        for listener in list(self._listeners):
-            try:
-                listener.send_nowait(message)
-            except trio.WouldBlock:
-                continue
-            except trio.BrokenResourceError:
-                self._listeners.discard(listener)
-
-    def has_contact(self, contact: int) -> bool:
-        """Whether a contact is a member of this job."""
-        return self._member_of(contact) is not None
-
-    async def export(self, path: Path) -> dict[str, Any]:
-        """Write the current global model as a NumPy archive of named tensors."""
-        model = self.engine.state.history.model
-        if not self.weights.has(model):
-            raise OperatorFault(
-                "the current model is not at this node yet", remedy="wait for the round's end"
-            )
-        weights = await trio.to_thread.run_sync(self.weights.get, model)
-        await trio.to_thread.run_sync(lambda: np.savez(path, allow_pickle=False, **weights))
-        return {"path": str(path), "model": model.hex(), "tensors": len(weights)}
-
-    def head_view(self) -> dict[str, Any]:
-        """The head as operators see it."""
-        status = self.anchors.status
-        return {
-            "state": status.state.value,
-            "waits_for": status.waits_for,
-            "since": status.since,
-            "head_id": status.head_id,
-            "slot": status.slot,
-            "snapshot": status.snapshot,
-            "unsent": status.unsent,
-            "submitted": self.anchors.submitted,
-        }
+    @property
+    def head_id(self) -> str | None:
+        """The head that the job runs in, or ran in, once there is one."""
+        return known_head(self._around.journal, self.job)
 
     @property
     def over(self) -> bool:
@@ -406,19 +375,9 @@ class JobNode:
         return self.engine.state.history.phase
 
 
-def roster_line(manifest: Manifest) -> dict[str, object]:
-    """What trace checking has to know of the job, as a log line's fields."""
-    return {
-        "v": EVENT_VERSION,
-        "job": manifest.job.hex(),
-        "members": manifest.roster.size,
-        "threshold": manifest.thresholds.shares,
-        "quorum": manifest.thresholds.quorum,
-        "rounds": manifest.rounds,
-        "round_limit": manifest.round_limit,
-        "key_attempts": manifest.key_attempts,
-        "byzantine": [],
-    }
+def _pause_of(job: bytes) -> str:
+    """The journal's fact that says whether the operator has paused the job."""
+    return f"paused {job.hex()}"
 
 
 def learner_config(config: Config, task: str, parameters: Mapping[str, object]) -> LearnerConfig:

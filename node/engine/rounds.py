@@ -74,7 +74,7 @@ class RoundWork:
         """Train, encode, encrypt, prove, store."""
         try:
             blob = await self._contribution(effect)
-        except StarlingError as error:
+        except (StarlingError, OSError) as error:  # OSError: the disk is full, or gone
             log.error("ContributionFailed", round=effect.round, reason=str(error))
             self._give(ContributionFailed(effect.round, str(error)))
         else:

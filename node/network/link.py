@@ -41,28 +41,33 @@ _INSTANCE: Final = 16  # bytes of randomness that tell one process from another
 
 @dataclass(frozen=True)
 class Hello:
-    """What each side says first: a nonce of its process, and where it listens."""
+    """What each side says first: a nonce of its process, where it listens, and what its clock says.
+
+    `clock` is in Unix milliseconds, at the moment of sending; it decides nothing, and is shown to operators.
+    """
 
     instance: bytes
     addresses: tuple[str, ...]
+    clock: int = 0
 
     @classmethod
     def fresh(cls, addresses: tuple[str, ...]) -> Hello:
         return cls(secrets.token_bytes(_INSTANCE), addresses[: limits.MAX_ADDRESSES])
 
     def frame(self) -> list[Any]:
-        return ["hello", self.instance, list(self.addresses)]
+        """What is sent, with the time of this moment."""
+        return ["hello", self.instance, list(self.addresses), time.time_ns() // 1_000_000]
 
     @classmethod
     def parse(cls, frame: list[Any]) -> Hello:
         """Validate a frame; MemberFault if it is no hello."""
         match frame:
-            case ["hello", bytes(instance), list(addresses)]:
+            case ["hello", bytes(instance), list(addresses), int(clock)]:
                 fits = len(instance) == _INSTANCE and len(addresses) <= limits.MAX_ADDRESSES
                 if fits and all(
                     isinstance(a, str) and len(a) <= limits.MAX_ADDRESS_LENGTH for a in addresses
                 ):
-                    return cls(instance, tuple(addresses))
+                    return cls(instance, tuple(addresses), clock)
         raise MemberFault("did not say hello")
 
 
@@ -80,6 +85,7 @@ class Link:
         self.since = time.time()
         self._started = trio.current_time()
         self.round_trip: float | None = None
+        self.clock_ahead: float | None = None
         self.ended: str | None = None
         self._host = host
         self._stream = stream
@@ -98,7 +104,9 @@ class Link:
         """Exchange hellos; raises MemberFault or one of STREAM_ERRORS."""
         with trio.fail_after(self._timing.open_stream):
             await write_frame(self._stream, hello.frame())
-            return Hello.parse(await read_frame(self._stream, _HELLO_LIMIT))
+            theirs = Hello.parse(await read_frame(self._stream, _HELLO_LIMIT))
+            self.clock_ahead = theirs.clock / 1000 - time.time()
+            return theirs
 
     async def send(self, frame: list[Any]) -> None:
         """Queue a frame, waiting for room; NotConnected if the link ends first."""

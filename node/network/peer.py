@@ -31,12 +31,17 @@ PeerEvent = PeerUp | PeerDown
 
 @dataclass(frozen=True)
 class PeerStatus:
-    """A snapshot for operators. `connected_since` is Unix time; `round_trip` in seconds; sizes in bytes."""
+    """A snapshot for operators. `connected_since` is Unix time; `round_trip` in seconds; sizes in bytes.
+
+    `clock_ahead` is by how many seconds the member's clock was ahead of ours when it connected, as it says:
+    less what its hello took to arrive.
+    """
 
     member: int
     peer_id: str
     connected_since: float | None
     round_trip: float | None
+    clock_ahead: float | None
     bytes_in: int
     bytes_out: int
     last_error: str
@@ -79,6 +84,7 @@ class Peer:
             peer_id=str(self.peer_id),
             connected_since=link.since if link else None,
             round_trip=link.round_trip if link else None,
+            clock_ahead=link.clock_ahead if link else None,
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
             last_error=self.last_error,

@@ -9,7 +9,6 @@ from typing import Any
 
 from node.stages import ROUND_STAGES
 
-
 Event = Mapping[str, Any]
 
 STEPS = {"Commit": "update", "Attest": "verified", "Share": "decrypted", "Result": "reported"}
@@ -91,6 +90,7 @@ def tell(
         one.outcome, one.sealed = view["outcome"], tuple(view["members"])
         one.model = view["model"] or ""
         one.metrics |= {name: figure for name, figure in view["metrics"].items() if figure is not None}
+        one.stages = dict(view["seconds"]) | one.stages
     own = [(moment, each) for moment, each in events if "job" in each]
     settled = [each for _, each in own if each["event"] == "SettleJob"]
     over = [moment for moment, each in own if each["event"] in ("SettleJob", "AbortJob")]

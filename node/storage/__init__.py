@@ -19,7 +19,6 @@ from node.storage.errors import (
     WrongScope,
     WrongSource,
 )
-from node.storage.fallback import Fetch, NowhereAvailable, fetch_from_any
 from node.storage.keys import ObjectKey, scope_of
 from node.storage.limits import Timing
 from node.storage.opening import (
@@ -31,7 +30,7 @@ from node.storage.opening import (
     open_bucket,
     open_grant,
 )
-from node.storage.reader import GrantedBucket, Reader, Transfer
+from node.storage.reader import GrantedBucket, Reader
 from node.storage.retention import Collected, collect
 from node.storage.s3.keyed import S3Key
 from node.storage.store import Stat
@@ -48,10 +47,8 @@ __all__ = [
     "Collected",
     "DestinationFault",
     "DirectorySettings",
-    "Fetch",
     "GrantRefused",
     "GrantedBucket",
-    "NowhereAvailable",
     "ObjectAbsent",
     "ObjectCorrupt",
     "ObjectKey",
@@ -62,13 +59,11 @@ __all__ = [
     "Stat",
     "StorageUnavailable",
     "Timing",
-    "Transfer",
     "UplinkSettings",
     "WrongScope",
     "WrongSource",
     "collect",
     "derive_grants",
-    "fetch_from_any",
     "open_bucket",
     "open_grant",
     "scope_of",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -36,22 +35,6 @@ Result = TypeVar("Result")
 _log: Final = structlog.get_logger()
 
 
-@dataclass(eq=False)
-class Transfer:
-    """A transfer in progress: the event that will be logged at its end, sizes in bytes, rate per second."""
-
-    event: str
-    key: ObjectKey
-    size: int
-    begun: float
-    moved: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Bytes per second so far."""
-        return self.moved / max(trio.current_time() - self.begun, 1e-6)
-
-
 class Reader:
     """Fetches objects by exact key; what it delivers has the size and digest that were asked for."""
 
@@ -60,12 +43,6 @@ class Reader:
         self._timing = timing
         self._slots = trio.CapacityLimiter(limits.CONCURRENT)
         self._large = trio.CapacityLimiter(limits.CONCURRENT_LARGE)
-        self._transfers: set[Transfer] = set()
-
-    @property
-    def transfers(self) -> tuple[Transfer, ...]:
-        """What is moving now, for the status."""
-        return tuple(sorted(self._transfers, key=lambda transfer: transfer.begun))
 
     @property
     def place(self) -> str:
@@ -133,21 +110,11 @@ class Reader:
         *,
         ahead: int = 0,
     ) -> Result:
-        """Run a transfer, show it while it runs, and log its size and rate."""
-        transfer = Transfer(event, key, size, trio.current_time())
-
-        def show(moved: int) -> None:
-            transfer.moved = moved
-            if progress is not None:
-                progress(moved)
-
-        self._transfers.add(transfer)
-        try:
-            async with self._large if size >= limits.LARGE else nullcontext():
-                result = await self._tried(work, show, size=size, ahead=ahead)
-        finally:
-            self._transfers.discard(transfer)
-        seconds = trio.current_time() - transfer.begun
+        """Run a transfer, tell its progress, and log its size and rate."""
+        begun = trio.current_time()
+        async with self._large if size >= limits.LARGE else nullcontext():
+            result = await self._tried(work, progress, size=size, ahead=ahead)
+        seconds = trio.current_time() - begun
         rate = round(size / max(seconds, 1e-6))
         _log.info(event, key=str(key), place=self.place, size=size, seconds=round(seconds, 3), rate=rate)
         return result

@@ -25,6 +25,24 @@ STATUS = {
     "peers_up": 1,
     "peers": 2,
     "events": {"DaemonReady": 1, "PeerConnected": 3},
+    "warnings": [
+        {
+            "alert": "StarlingMemberMissing",
+            "text": "clinic-c\x1b[31m is not connected",
+            "remedy": "call that member's operator",
+        }
+    ],
+}
+
+TRANSFER = {
+    "job": JOB,
+    "direction": "down",
+    "object": "ef" * 32,
+    "place": "bucket of member 2",
+    "moved_bytes": 12_000_000,
+    "size_bytes": 48_000_000,
+    "rate": 4_000_000,
+    "seconds": 3.0,
 }
 
 SUMMARY = {
@@ -39,6 +57,7 @@ SUMMARY = {
     "rounds": 5,
     "opened": 1,
     "waits_for": "members' updates (3)",
+    "paused": False,
     "over": False,
 }
 
@@ -57,6 +76,7 @@ VIEW = SUMMARY | {
     "slots": 17,
     "settled": False,
     "progress": {},
+    "transfers": [TRANSFER],
     "folder": "/var/lib/starling/jobs/3fe1",
 }
 
@@ -67,6 +87,7 @@ ROUNDS = [
         "model": "cd" * 32,
         "members": [1, 2, 3],
         "metrics": {"accuracy": 0.9712, "loss": float("nan")},
+        "seconds": {"train": 61.2, "store": 0.25},
     }
 ]
 
@@ -79,6 +100,7 @@ PEERS = [
         "round_trip_seconds": 0.012,
         "bytes_in": 1_200_000,
         "bytes_out": 0,
+        "clock_ahead_seconds": -0.25,
         "last_error": None,
     },
     {"name": "clinic-c\x1b[31m", "peer": "12D3KooWGamma", "addresses": [], "connected": False},
@@ -96,7 +118,7 @@ class FakeNode:
         self.token = trio.lowlevel.current_trio_token()
 
     def status(self) -> dict[str, Any]:
-        return STATUS | {"jobs": [SUMMARY], "head": self.head()}
+        return STATUS | {"jobs": [SUMMARY], "head": self.head(), "transfers": [TRANSFER]}
 
     def card(self) -> dict[str, Any]:
         return {"name": "clinic-a", "peer": "12D3KooWAlpha", "addresses": ["/ip4/0.0.0.0/tcp/4711"]}
@@ -139,6 +161,13 @@ class FakeNode:
         self.calls.append(("decline", prefix, reason))
         return SUMMARY
 
+    async def pause(self, prefix: str) -> dict[str, Any]:
+        self.calls.append(("pause", prefix))
+        return SUMMARY | {"paused": True}
+
+    async def resume(self, prefix: str) -> dict[str, Any]:
+        raise OperatorFault("the job is not paused", remedy="see `starling job show`")
+
     def stop(self, prefix: str, reason: str) -> dict[str, Any]:
         raise ZeroDivisionError("a bug with the canary secret 4711")
 
@@ -146,12 +175,16 @@ class FakeNode:
         self.calls.append(("export_model", prefix, path))
         return {"path": path}
 
-    def head(self) -> dict[str, Any]:
-        return {"state": "open", "waits_for": "", "slot": 17}
+    def head(self, prefix: str | None = None) -> dict[str, Any]:
+        if prefix is None:
+            return {"state": "open", "waits_for": "", "slot": 17}
+        settlement = [{"member": "clinic-b", "last_record": "aa" * 32, "on_chain": True}]
+        return {"state": "finalised", "waits_for": "", "job": JOB, "slot": 41, "settlement": settlement}
 
     def storage(self) -> dict[str, Any]:
         moved = {"job": JOB, "fetched_bytes": 2_000_000, "sent_bytes": 10, "grants": [2, 3]}
-        return {"kind": "directory", "path": "/srv/bucket", "jobs": [moved]}
+        moved |= {"fetch_rate": 5_000_000, "send_rate": None}
+        return {"kind": "directory", "place": "/srv/bucket", "transfers": [TRANSFER], "jobs": [moved]}
 
     def subscribe(self, prefix: str | None) -> trio.MemoryReceiveChannel[dict[str, Any]]:
         send, receive = trio.open_memory_channel[dict[str, Any]](1000)

@@ -31,6 +31,19 @@ def register(commands: Commands) -> None:
     _job(group.add("show", show, "everything about a job"), required=False)
     _job(group.add("accept", accept, "take part in a proposed job, if this node can"))
     _reason(group.add("decline", decline, "do not take part in a proposed job"))
+    _job(
+        group.add(
+            "pause",
+            pause,
+            "take no part in a job until `resume`, also across restarts",
+            "To the others it is as if this node were down: rounds go on without it where enough others\n"
+            "contribute, and wait for it elsewhere. Learner and crypto worker end; objects and records that\n"
+            "others ask for are still served. Keep the hydra-node running: it signs for the whole head.\n"
+            "Nothing is given up, and no vote is cast: to end a job, see `starling job stop`.",
+            examples=("starling job pause 3fa1", "starling job resume 3fa1"),
+        )
+    )
+    _job(group.add("resume", resume, "go on with a paused job where the others are"))
     _reason(group.add("stop", stop, "vote to end a job: it ends when as many vote as decryption needs"))
     export = group.add("export", export_model, "write the current joint model as a NumPy archive")
     _job(export)
@@ -139,6 +152,18 @@ def decline(call: Invocation) -> None:
     with call.node() as node:
         found = node.call("decline", job=call.arguments.job, reason=call.arguments.reason)
     call.out.show(found, lambda: print(f"declined job {found['job']}"))
+
+
+def pause(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("pause", job=call.arguments.job)
+    call.out.show(found, lambda: print(f"paused job {found['job']}; go on with `starling job resume`"))
+
+
+def resume(call: Invocation) -> None:
+    with call.node() as node:
+        found = node.call("resume", job=call.arguments.job)
+    call.out.show(found, lambda: print(f"job {found['job']} goes on"))
 
 
 def stop(call: Invocation) -> None:

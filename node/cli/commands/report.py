@@ -44,8 +44,8 @@ def run(call: Invocation) -> None:
     asked = call.arguments
     with call.node() as node:
         job = node.call("job", job=asked.job)
-        rounds, status = node.call("rounds", job=asked.job), node.call("status")
-    newest = bool(status["jobs"]) and status["jobs"][-1]["job"] == job["job"]
+        rounds, head = node.call("rounds", job=asked.job), node.call("head", job=asked.job)
+        name = node.call("status")["name"]
     log = asked.log or call.config().log.file
     if log is None:
         raise OperatorFault(
@@ -53,8 +53,8 @@ def run(call: Invocation) -> None:
             remedy="journalctl -u starlingd -o cat | starling report JOB --log /dev/stdin",
         )
     try:
-        story = tell(job, rounds, status["head"] if newest else {}, read_events(log))
-        text = page(story, status["name"], _checked(asked.trace) if asked.trace else None)
+        story = tell(job, rounds, head, read_events(log))
+        text = page(story, name, _checked(asked.trace) if asked.trace else None)
         out: Path = asked.out or Path(f"starling-{job['job'][:8]}.html")
         out.write_text(text)
     except OSError as error:

@@ -7,13 +7,20 @@ from typing import Any
 from node.cli.formats import clean, duration, moment, short, size, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
-from node.cli.parser import Commands
+from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 
 
 def register(commands: Commands) -> None:
     commands.add("status", status, "the node at a glance: jobs, what they wait for, peers, head")
-    commands.add("head", head, "the Hydra head that orders the newest job")
-    commands.add("storage", storage, "the node's own bucket, and what was moved")
+    parser = commands.add(
+        "head",
+        head,
+        "the Hydra head that orders a job",
+        "Of a job that is settled: whether each member's last record is on L1.",
+        examples=("starling head", "starling head 3fa1 --json"),
+    )
+    parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
+    commands.add("storage", storage, "the node's own bucket, what is moving, and what was moved")
     commands.add("shutdown", shutdown, "stop the node; jobs go on where they are when it is started again")
 
 
@@ -33,9 +40,13 @@ def _show_status(call: Invocation, found: dict[str, Any]) -> None:
             ("peers", f"{found['peers_up']} of {found['peers']} connected"),
             ("head", _head_line(found["head"])),
         ]
-        + [("warning", clean(warning)) for warning in found.get("warnings", [])]
     )
+    for warned in found["warnings"]:
+        print(f"\nwarning  {clean(warned['text'])}\n       → {clean(warned['remedy'])}")
     print()
+    if found["transfers"]:
+        call.out.table(found["transfers"], TRANSFER_COLUMNS, "")
+        print()
     call.out.table(found["jobs"], JOB_COLUMNS, "no jobs: propose one with `starling job propose FILE`")
 
 
@@ -59,11 +70,43 @@ JOB_COLUMNS = [
 ]
 
 
+def _progress(row: Record) -> str:
+    whole = row["size_bytes"]
+    share = f"{100 * row['moved_bytes'] / whole:.0f} %" if whole else "100 %"
+    return f"{size(row['moved_bytes'])} of {size(whole)}, {share}"
+
+
+def _rate(bytes_per_second: float | None) -> str:
+    return "–" if bytes_per_second is None else f"{size(bytes_per_second)}/s"
+
+
+WHERE = {"up": "to", "down": "from", "check": "checking"}
+
+TRANSFER_COLUMNS = [
+    field("JOB", "job", short),
+    field("OBJECT", "object", short),
+    Column("MOVING", lambda row: f"{WHERE.get(row['direction'], '')} {clean(row['place'])}".strip()),
+    Column("PROGRESS", _progress, right=True),
+    field("RATE", "rate", _rate, right=True),
+    field("FOR", "seconds", duration, right=True),
+]
+
+
 def head(call: Invocation) -> None:
+    asked = {} if call.arguments.job is None else {"job": call.arguments.job}
     with call.node() as node:
-        found = node.call("head")
+        found = node.call("head", **asked)
+    call.out.show(found, lambda: _show_head(call, found))
+
+
+def _show_head(call: Invocation, found: dict[str, Any]) -> None:
     shown = found | {"since": moment(found.get("since"))}
-    call.out.show(found, lambda: call.out.pairs(named(shown)))
+    settlement = shown.pop("settlement", None)
+    call.out.pairs(named(shown))
+    if settlement is not None:
+        print()
+        columns = [field("MEMBER", "member"), field("LAST RECORD", "last_record", short)]
+        call.out.table(settlement, [*columns, field("ON L1", "on_chain")], "no member has written anything")
 
 
 def named(record: Record) -> list[tuple[str, str]]:
@@ -78,13 +121,17 @@ def storage(call: Invocation) -> None:
 
 
 def _show_storage(call: Invocation, found: dict[str, Any]) -> None:
-    jobs = found.pop("jobs", [])
+    jobs, transfers = found.pop("jobs"), found.pop("transfers")
     call.out.pairs(named(found))
+    print()
+    call.out.table(transfers, TRANSFER_COLUMNS, "nothing is moving")
     print()
     columns = [
         field("JOB", "job", short),
         field("FETCHED", "fetched_bytes", size, right=True),
+        field("RATE", "fetch_rate", _rate, right=True),
         field("SENT", "sent_bytes", size, right=True),
+        field("RATE", "send_rate", _rate, right=True),
         field("GRANTS FROM", "grants"),
     ]
     call.out.table(jobs, columns, "nothing was moved yet")

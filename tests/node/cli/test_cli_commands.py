@@ -32,8 +32,11 @@ model = "cnn3"
     ("command", "shown"),
     [
         ("status", ["clinic-a", "1 of 2 connected", "1 h 6 min", "3fe100000000", "members' updates (3)"]),
+        ("status", ["warning  clinic-c", "is not connected", "→ call that member's operator"]),
+        ("status", ["from bucket of member 2", "12.0 MB of 48.0 MB, 25 %", "4.0 MB/s"]),
         ("head", ["open", "17"]),
-        ("storage", ["/srv/bucket", "2.0 MB", "2, 3"]),
+        ("head 3fe1", ["finalised", "41", "ON L1", "clinic-b", "aaaaaaaaaaaa"]),
+        ("storage", ["/srv/bucket", "2.0 MB", "2, 3", "5.0 MB/s", "efefefefefef"]),
         ("peers", ["clinic-b", "yes", "12 ms", "1.2 MB", "clinic-c"]),
         ("peers list", ["clinic-b"]),
         ("job", ["digits", "running", "1 of 5"]),
@@ -41,7 +44,7 @@ model = "cnn3"
         ("job show", ["mnist (model cnn3)", "3 contributions seal", "clinic-b", "COMMITTED"]),
         ("job show 3fe1", ["digits"]),
         ("rounds", ["opened", "1, 2, 3", "97.12 %", "cdcdcdcdcdcd"]),
-        ("rounds 3fe1", ["opened"]),
+        ("rounds 3fe1", ["opened", "TRAIN", "1 min", "STORE", "0.2 s"]),
     ],
 )
 def test_what_people_see(starling, node: FakeNode, command: str, shown: list[str]):
@@ -71,6 +74,7 @@ def test_json_is_what_the_node_said(starling, node: FakeNode):
 
 def test_what_others_wrote_cannot_control_the_terminal(starling, node: FakeNode):
     assert "\x1b" not in starling("peers").out
+    assert "\x1b" not in starling("status").out
 
 
 def test_a_job_file_is_proposed(starling, node: FakeNode, tmp_path: Path):
@@ -120,6 +124,7 @@ def test_declining_gives_the_reason(starling, node: FakeNode):
         ("job propose /nowhere.toml", REFUSED, "/nowhere.toml cannot be read", "name a job file"),
         ("peers add /nowhere.json", REFUSED, "/nowhere.json cannot be read", "name a peer's card"),
         ("job accept 3fe1", MEMBER_FAULT, "another key", ""),
+        ("job resume 3fe1", REFUSED, "the job is not paused", "see `starling job show`"),
         ("job stop 3fe1", BUG, "the node met a bug", "ControlRequestFailed"),
         ("watch", REFUSED, "needs a terminal", "starling logs -f"),
     ],
@@ -234,6 +239,12 @@ def test_watch_draws_until_it_is_interrupted(node: FakeNode):
     for text in ("clinic-b", "waits for", "accuracy"):
         assert text in screen
     assert "\x1b[?1049l" in screen, "the terminal is given back"
+
+
+def test_a_job_is_paused_here(starling, node: FakeNode):
+    told = starling("job", "pause", "3fe1")
+    assert (told.code, "starling job resume" in told.out) == (OK, True)
+    assert node.calls == [("pause", "3fe1")]
 
 
 def test_a_settled_job_is_cleaned_from_the_bucket(starling, node: FakeNode):

@@ -15,7 +15,7 @@ from node.ledger.interface import HeadEvent, Resumed, Stalled
 ROOT = Path(__file__).parents[3]
 CATALOGUE = ROOT / "config" / "events.md"
 LEVELS = ("debug", "info", "warning", "error")
-TELLERS = {"emit": "info", "_tell": "info", "_moved": "info"}
+TELLERS = {"emit": "info", "tell": "info", "_tell": "info", "_moved": "info"}
 """Functions that write an event whose name is their first argument, with their level."""
 
 EVERYWHERE = {"job", "member"}
@@ -54,7 +54,7 @@ def take(call: ast.Call, method: str, events: dict[str, Found]) -> None:
             events[name].levels.add(TELLERS.get(method, method))
             if method != "_moved":  # whose keywords are not fields
                 events[name].fields |= {keyword.arg for keyword in call.keywords if keyword.arg}
-            events[name].fields |= dict_keys(call.args[1:]) if method == "_tell" else set()
+            events[name].fields |= dict_keys(call.args[1:]) if method in ("tell", "_tell") else set()
 
 
 def dict_keys(arguments: list[ast.expr]) -> set[str]:

@@ -425,12 +425,12 @@ async def test_calls_that_wait_learn_that_the_node_is_gone(path: Path):
                 await client.call("propose", spec={})
 
 
-def test_the_fake_node_is_like_the_daemon():
-    """Both have the methods that the socket calls, so that these tests say something about the daemon."""
+def test_the_fake_node_is_like_the_real_one():
+    """Both have the methods that the socket calls, so that these tests say something about the node."""
     from node.control.api import Node
-    from node.daemon import Daemon
+    from node.operator import Operator
 
     methods = {name for name in vars(Node) if not name.startswith("_")}
     for name in methods:
-        assert callable(getattr(Daemon, name))
+        assert callable(getattr(Operator, name))
         assert callable(getattr(FakeNode, name))

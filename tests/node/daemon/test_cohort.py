@@ -4,6 +4,8 @@ import pytest
 from support.small_cohort import small_cohort, spec
 
 from node.ledger.emulator.remote import Emulator
+from node.stages import ROUND_STAGES as STAGES
+from protocol.errors import OperatorFault
 
 KEY_STAGES = [("BeginKey", 1), ("HoldShare", 2), ("SubmitKeyShare", 2)]
 ROUND_STAGES = [
@@ -40,6 +42,54 @@ async def test_a_job_runs_settles_and_fits_the_specification(tmp_path):
             path = tmp_path / "model.npz"
             assert client.call("export_model", job=job, path=str(path))["tensors"] > 0
             assert path.exists()
+            settlement = client.call("head", job=job)["settlement"]
+            assert [each["on_chain"] for each in settlement] == [True, True, True]
+            moved = client.call("storage")["jobs"][0]
+            assert min(moved["fetched_bytes"], moved["fetch_rate"], moved["sent_bytes"]) > 0
+        running.check_trace()
+
+
+async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
+    async with small_cohort(tmp_path, members=2) as running:
+        job = await running.propose(spec(1))
+        await running.until_over()
+        with running.client(2) as client:
+            [told] = client.call("rounds", job=job)
+            head = client.call("head", job=job)
+        assert set(told["seconds"]) == {stage for stage, _, _ in STAGES}
+        await running.restart(2)
+        await running.until_over()
+        with running.client(2) as client:
+            assert client.call("rounds", job=job) == [told]
+            again = client.call("head", job=job)
+            for name in ("head_id", "slot", "settlement"):
+                assert again[name] == head[name]
+            assert client.call("clean", job=job)["removed"] > 0
+
+
+async def test_a_paused_member_stays_away_also_when_it_is_restarted_and_catches_up(tmp_path):
+    deadlines = {"contribute_seconds": 20, "attest_seconds": 5}
+    async with small_cohort(tmp_path, members=4) as running:
+        job = await running.propose(spec(4, deadlines=deadlines))
+        await running.until_logged(1, "EndRound", round=1)
+        with running.client(4) as client:
+            assert client.call("pause", job=job)["paused"]
+            with pytest.raises(OperatorFault, match="paused already"):
+                client.call("pause", job=job)
+        await running.until_logged(1, "EndRound", round=2)
+        await running.restart(4)
+        await running.until_logged(1, "EndRound", round=3)
+        with running.client(4) as client:
+            summary = client.call("jobs")[0]
+            assert (summary["paused"], summary["opened"] < 3) == (True, True)
+            with pytest.raises(OperatorFault, match="paused here"):
+                client.call("stop", job=job)
+            assert not client.call("resume", job=job)["paused"]
+            with pytest.raises(OperatorFault, match="is not paused"):
+                client.call("resume", job=job)
+        await running.until_over()
+        assert len({view["model"] for view in running.seen.jobs.values()}) == 1
+        assert 4 not in running.seen.rounds[1][2]["members"]
         running.check_trace()
 
 

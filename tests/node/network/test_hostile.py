@@ -119,9 +119,10 @@ def frame(content: object) -> bytes:
     [
         (frame(["hi"]), b"", "hello"),
         (frame({}), b"", "MessagePack|array"),
-        (frame(["hello", b"short", []]), b"", "hello"),
-        (frame(["hello", bytes(16), ["x" * 300]]), b"", "hello"),
-        (frame(["hello", bytes(16), ["/ip4/127.0.0.1/tcp/1"] * 9]), b"", "hello"),
+        (frame(["hello", b"short", [], 0]), b"", "hello"),
+        (frame(["hello", bytes(16), [], "noon"]), b"", "hello"),
+        (frame(["hello", bytes(16), ["x" * 300], 0]), b"", "hello"),
+        (frame(["hello", bytes(16), ["/ip4/127.0.0.1/tcp/1"] * 9, 0]), b"", "hello"),
         (struct.pack("!I", 1 << 20), b"", "frame of"),
         (frame(HELLO), struct.pack("!I", MAX_FRAME + 1), "frame of"),
         (frame(HELLO), struct.pack("!I", 5) + b"\xc1\xc1\xc1\xc1\xc1", "not MessagePack"),

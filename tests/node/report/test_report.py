@@ -48,8 +48,9 @@ ROUNDS = [
         "model": "ee" * 32,
         "members": [1, 2],
         "metrics": {"accuracy": 0.875, "loss": None},
+        "seconds": {"train": 9.0, "store": 0.5},
     },
-    {"round": 2, "outcome": "burned", "model": None, "members": [], "metrics": {}},
+    {"round": 2, "outcome": "burned", "model": None, "members": [], "metrics": {}, "seconds": {}},
 ]
 
 
@@ -99,7 +100,7 @@ def test_the_story_has_what_the_log_and_the_node_know(log: Path):
     assert (first.outcome, second.outcome) == ("opened", "burned")
     assert first.metrics["accuracy"] == 0.875, "the node's own word stands over the log's"
     assert first.training["loss"] == 0.5
-    assert first.stages == {"train": 4.0, "encrypt and prove": 1.0}
+    assert first.stages == {"train": 4.0, "encrypt and prove": 1.0, "store": 0.5}, "the log's word first"
     assert (told.ended or 0) - (told.began or 0) == 20
     assert told.mismatches == ()
 

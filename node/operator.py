@@ -1,0 +1,214 @@
+"""What an operator asks of a running node, through the control socket: see `node.control`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import trio
+
+from node import VERSION
+from node.engine.job import JobNode, Surroundings, learner_config
+from node.jobs import Jobs
+from node.learning.learner import Learner
+from node.logs import counted
+from node.peers import Card, PeerBook
+from node.proposal import build_manifest, parse_spec
+from node.storage import collect
+from node.views import head_view, job_summary, job_view, peer_view, round_views, storage_view, transfer_views
+from node.warnings import Disk, warnings_of
+from node.weights import encode_weights, weights_digest
+from protocol.errors import OperatorFault
+from protocol.inputs import JobDeclined, StopRequested
+from protocol.manifest import Manifest, TensorSpec
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Implements `node.control.api.Node`. `own` gives this member's card as it is now."""
+
+    around: Surroundings
+    running: Jobs
+    book: PeerBook
+    own: Callable[[], Card]
+    addresses: Callable[[], Sequence[str]]
+    stop_node: Callable[[], None]
+    started: float
+
+    def status(self) -> dict[str, Any]:
+        """This node at a glance."""
+        peers, head, config = self.peers(), self.head(), self.around.config
+        return {
+            "name": config.node.name,
+            "version": VERSION,
+            "peer": self.around.keys.identity.peer_id,
+            "addresses": list(self.addresses()),
+            "uptime_seconds": round(time.time() - self.started, 1),
+            "peers_up": sum(bool(peer.get("connected")) for peer in peers),
+            "peers": len(peers),
+            "jobs": self.jobs(),
+            "head": head,
+            "transfers": transfer_views(self.running),
+            "warnings": warnings_of(peers, head, Disk.at(config.node.state)),
+            "events": dict(counted),
+        }
+
+    def card(self) -> dict[str, Any]:
+        """What this member tells others about itself."""
+        return dict(msgspec.to_builtins(self.own()))
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The peer book with where each peer stands."""
+        standing = {peer.member: peer for peer in self.around.mesh.peers()}
+        return [peer_view(card, standing.get(contact)) for contact, card in self.book.cards.items()]
+
+    async def add_peer(self, card: Mapping[str, Any]) -> dict[str, Any]:
+        """Put a card into the peer book and connect to it."""
+        new = Card.of(card)
+        if new.peer == self.around.keys.identity.peer_id:
+            raise OperatorFault("this is this node's own card", remedy="add the cards of the others")
+        known = self.book.contact(new.peer)
+        if known is not None:
+            await self.around.mesh.remove(known)
+        contact = self.book.add(new)
+        self.around.mesh.allow(contact, new.address())
+        return {"contact": contact, "name": new.name}
+
+    async def remove_peer(self, name: str) -> dict[str, Any]:
+        """Take a peer out of the book and disconnect it."""
+        contact = self.book.remove(name)
+        await self.around.mesh.remove(contact)
+        return {"contact": contact, "name": name}
+
+    async def propose(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a job from a specification, accept it here, and propose it to its members."""
+        manifest = await self._manifest(spec)
+        manifest.check()
+        if manifest.allow_insecure_key and not self.around.config.policy.insecure_keys:
+            raise OperatorFault(
+                "this node does not take part in jobs with insecure keys",
+                remedy="set policy.insecure_keys for tests, or choose the key profile 'fast' or 'standard'",
+            )
+        me = manifest.roster.index_of_peer(self.around.keys.identity.peer_id) or 0
+        job = await self.running.add(manifest, me, me)
+        await self.running.accept(job, proposing=True)
+        return job_summary(job)
+
+    async def _manifest(self, spec: Mapping[str, Any]) -> Manifest:
+        cards = self._cards_named(spec.get("members"))
+        wanted = parse_spec(spec)
+        async with Learner(learner_config(self.around.config, wanted.task, wanted.parameters)) as learner:
+            description = await learner.describe()
+            initial = await learner.initial_model()
+        specs = tuple(TensorSpec(each.name, each.shape, each.clip or 1.0) for each in description.shared)
+        named = {each.name: tensor for each, tensor in zip(specs, initial, strict=True)}
+        model = weights_digest(encode_weights(specs, named))
+        return build_manifest(spec, cards, description.shared, model, description.parameters)
+
+    def _cards_named(self, names: object) -> list[Card]:
+        """The cards of the named members in a fixed order, this node's included."""
+        name = self.around.config.node.name
+        known = {card.name: card for card in self.book.cards.values()} | {name: self.own()}
+        wanted = list(known) if names is None else names
+        if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
+            raise OperatorFault("members is not a list of names", remedy="see config/job.example.toml")
+        if missing := [each for each in wanted if each not in known]:
+            raise OperatorFault(f"unknown members: {missing}", remedy="see `starling peers`")
+        return [known[each] for each in sorted({name, *wanted})]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs, a few words each."""
+        return [job_summary(job) for job in self.running]
+
+    def job(self, prefix: str) -> dict[str, Any]:
+        """One job in full."""
+        return job_view(self.running.find(prefix))
+
+    def rounds(self, prefix: str) -> list[dict[str, Any]]:
+        """The rounds of a job so far."""
+        return round_views(self.running.find(prefix))
+
+    async def accept(self, prefix: str) -> dict[str, Any]:
+        """Accept a proposed job, after checking that this node can take part."""
+        job = self.running.find(prefix)
+        await self.running.accept(job)
+        return job_summary(job)
+
+    def decline(self, prefix: str, reason: str) -> dict[str, Any]:
+        """Decline a proposed job."""
+        job = self.running.find(prefix)
+        job.give(JobDeclined(reason))
+        return job_summary(job)
+
+    async def pause(self, prefix: str) -> dict[str, Any]:
+        """Stop taking part in a job until `resume`, also across restarts."""
+        job = self.running.find(prefix)
+        await job.pause()
+        return job_summary(job)
+
+    async def resume(self, prefix: str) -> dict[str, Any]:
+        """Go on with a paused job."""
+        job = self.running.find(prefix)
+        await self.running.resume(job)
+        return job_summary(job)
+
+    def stop(self, prefix: str, reason: str) -> dict[str, Any]:
+        """Vote to end a job."""
+        job = self.running.find(prefix)
+        job.give(StopRequested(reason))
+        return job_summary(job)
+
+    async def export_model(self, prefix: str, path: str) -> dict[str, Any]:
+        """Write the current global model as a NumPy archive of named tensors."""
+        job = self.running.find(prefix)
+        model = job.engine.state.history.model
+        if not job.weights.has(model):
+            raise OperatorFault(
+                "the current model is not at this node yet", remedy="wait for the round's end"
+            )
+        weights = await trio.to_thread.run_sync(job.weights.get, model)
+        await trio.to_thread.run_sync(lambda: np.savez(Path(path), allow_pickle=False, **weights))
+        return {"path": path, "model": model.hex(), "tensors": len(weights)}
+
+    def head(self, prefix: str | None = None) -> dict[str, Any]:
+        """The Hydra head of a job, by default the newest."""
+        job = self.running.newest if prefix is None else self.running.find(prefix)
+        return head_view(job) if job is not None else {"state": "no job yet", "waits_for": ""}
+
+    async def clean(self, prefix: str) -> dict[str, Any]:
+        """Remove the objects of a job that is over from the own bucket, with the credential that may delete.
+
+        Raises `OperatorFault` while the job runs: members that are behind may still need them.
+        """
+        job = self.running.find(prefix)
+        if not job.over:
+            raise OperatorFault("the job is not settled yet", remedy="wait until it is over")
+        found = await collect(self.around.bucket, job.job.hex())
+        return {"job": job.job.hex(), "removed": found.objects, "bytes": found.size, "left": found.left}
+
+    def storage(self) -> dict[str, Any]:
+        """The own bucket, what is moving, and what was moved."""
+        config = self.around.config
+        return {
+            "kind": config.storage.kind,
+            "place": self.around.bucket.place,
+            "transfers": transfer_views(self.running),
+            "jobs": [storage_view(job) for job in self.running],
+        }
+
+    def subscribe(self, prefix: str | None) -> trio.MemoryReceiveChannel[dict[str, Any]]:
+        """Events of one job, by default the newest, from now on."""
+        return self._newest_or(prefix).bulletin.subscribe()
+
+    def _newest_or(self, prefix: str | None) -> JobNode:
+        newest = self.running.newest
+        return newest if prefix is None and newest is not None else self.running.find(prefix or "")
+
+    def shutdown(self) -> None:
+        """Stop all services; what is in flight is in the journal."""
+        self.stop_node()
