@@ -226,6 +226,12 @@ class Cohort:
             found[f"member-{index}"] = pages * os.sysconf("SC_PAGE_SIZE")
         return found
 
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of all daemons and of the emulated head, which outlive this process if they are kept."""
+        head = [] if self._head is None else [self._head.pid]
+        return [*(process.pid for process in self._daemons.values()), *head]
+
     async def stop(self) -> None:
         """Stop everything: gently, then for good. Nothing is left running."""
         processes = [*self._daemons.values(), *([self._head] if self._head else [])]

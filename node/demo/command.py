@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, help="a folder with the original MNIST, or a text for each member")
     made.add_argument("--folder", type=Path, help="where everything is kept; a new folder if not given")
     made.add_argument("--seed", type=int, default=0, help="of the division into shards")
-    made.add_argument("--keep", action="store_true", help="leave the cohort running")
+    made.add_argument("--keep", action="store_true", help="leave the cohort running, and say how to stop it")
     made.add_argument("--no-alone", action="store_true", help="do not train each member alone to compare")
     made.add_argument("--plain", action="store_true", help="also train without the protocol, to compare")
     made.add_argument("--experiment", choices=("paper",), help="the paper's table, with 2, 4 and 10 members")
@@ -138,6 +138,7 @@ def _tell(outcome: Outcome, chosen: argparse.Namespace, console: Console) -> Non
     show(outcome, console)
     if chosen.keep:
         console.print(f"The cohort is running. Try: starling --config {outcome.folder}/member-1.toml status")
+        console.print(f"Stop members and head with: kill {' '.join(map(str, outcome.running))}")
 
 
 def _explain(group: BaseExceptionGroup[BaseException]) -> int:

@@ -21,6 +21,7 @@ class Outcome:
 
     `joint`: by round, averaged over members, each of which measures on its own data; `by_member`: by round
     and member. `training`: by round, the mean of that metric while members trained. `learner_peak`: bytes.
+    `running`: process ids of what was left running.
     """
 
     members: int
@@ -47,6 +48,7 @@ class Outcome:
     settled: bool = False
     mismatches: list[int] = field(default_factory=list)
     folder: str = ""
+    running: list[int] = field(default_factory=list)
 
     @property
     def final(self) -> float:

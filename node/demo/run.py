@@ -46,6 +46,7 @@ async def _run(wish: Wish, console: Console) -> Outcome:
             await until_over(seen, LIMIT_SECONDS)
         outcome.seconds = time.monotonic() - begun
         outcome.memory = running.memory()
+        outcome.running = running.pids if wish.keep else []
         await export_model(plan.members[0], wish.model)
         nursery.cancel_scope.cancel()
     _collect(outcome, plan, seen)
