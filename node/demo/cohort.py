@@ -228,7 +228,7 @@ class Cohort:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of all daemons and of the emulated head, which outlive this process if they are kept."""
+        """Process ids of the daemons and of the emulated head; kept, they outlive this process."""
         head = [] if self._head is None else [self._head.pid]
         return [*(process.pid for process in self._daemons.values()), *head]
 
