@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import structlog
 import trio
 from trio_typing import TaskStatus
 
@@ -19,9 +20,11 @@ from node.ledger.errors import CommandRefused, NodeUnavailable
 from node.ledger.interface import Confirmed, HeadEvent, Ledger, LedgerState, LedgerStatus
 from node.ledger.transaction import Transaction, UTxO
 from node.ledger.wallet import Wallet
-from protocol.errors import OwnFault
+from protocol.errors import OwnFault, StarlingError
 
+_log = structlog.get_logger()
 COMMAND_TIMEOUT = 900.0  # seconds; L1 transactions take minutes when the chain is busy
+COMMIT_AGAIN = 120.0  # seconds until an opening commit that has had no effect is made again
 GRACE = 60.0  # seconds for another party's transaction to have the effect that L1 refused to ours
 MAX_EVENTS = 1_000  # events a listener may leave unread
 _AFTER_OPEN = (
@@ -92,7 +95,9 @@ class HydraLedger:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follow the head until cancelled; started at once, whether the node is there or not."""
         task_status.started()
-        await self._session.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._help_to_open)
+            await self._session.run()
 
     # records
 
@@ -200,24 +205,44 @@ class HydraLedger:
 
     async def deposit(self, utxo: UTxO) -> str:
         """Move L1 outputs of this member into the head; see `Ledger.deposit`."""
-        session = self._session
-        drafted = utxo_json.transaction_from_json(
-            await self._request("POST", "/commit", utxo_json.to_json(utxo))
-        )
-        if not set(utxo) <= set(drafted.inputs):
-            raise CommandRefused("the drafted deposit does not spend what was offered")
-        wallet = session.wallet
-        raw = transaction.add_witness(drafted.raw, wallet.public_key, wallet.signature(drafted.body))
-        signed = transaction.parse(raw)
-        await self._request("POST", "/cardano-transaction", utxo_json.envelope(signed))
-        deposit_id = signed.id.hex()
+        deposit_id = await self._commit(utxo)
         await self._until(lambda: self._settled(deposit_id, utxo))
-        if deposit_id in session.life.failed_deposits:
+        failed = self._session.life.failed_deposits
+        if deposit_id in failed:
             raise CommandRefused(
-                f"deposit {deposit_id}: {session.life.failed_deposits[deposit_id]}",
-                remedy="recover it after its deadline",
+                f"deposit {deposit_id}: {failed[deposit_id]}", remedy="recover it after its deadline"
             )
         return deposit_id
+
+    async def _commit(self, utxo: UTxO) -> str:
+        """Have the node draft a commit of these outputs, sign and submit it; gives its transaction id.
+
+        The node pays for it and has signed that; ours is needed where outputs of ours are spent.
+        """
+        tx = utxo_json.transaction_from_json(await self._request("POST", "/commit", utxo_json.to_json(utxo)))
+        if not set(utxo) <= set(tx.inputs):
+            raise CommandRefused("the drafted deposit does not spend what was offered")
+        if utxo:
+            wallet = self._session.wallet
+            raw = transaction.add_witness(tx.raw, wallet.public_key, wallet.signature(tx.body))
+            tx = transaction.parse(raw)
+        await self._request("POST", "/cardano-transaction", utxo_json.envelope(tx))
+        return tx.id.hex()
+
+    async def _help_to_open(self) -> None:
+        """Before 2.0 a head opens when every party has committed: commit nothing, funds come by deposit.
+
+        A commit that was made before is refused by the node; one that L1 lost is made again.
+        """
+        life = self._session.life
+        while True:
+            await self._until(lambda: life.initialising)
+            try:
+                _log.info("OpeningCommitted", head=life.head_id, transaction=await self._commit({}))
+            except StarlingError as refused:
+                _log.info("OpeningCommitRefused", head=life.head_id, reason=str(refused))
+            with trio.move_on_after(COMMIT_AGAIN):
+                await self._until(lambda: not life.initialising)
 
     def _settled(self, deposit_id: str, utxo: UTxO) -> bool:
         life, tip = self._session.life, self._session.submission.tip

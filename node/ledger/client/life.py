@@ -26,6 +26,7 @@ class Life:
         self._members = dict(members)
         self.head_id = head_id
         self.state = LedgerState.CONNECTING
+        self.initialising = False  # releases before 2.0: until every party has committed
         self.deadline = ""
         self.version = ""
         self.in_sync = True
@@ -51,7 +52,9 @@ class Life:
         if self.head_id is not None and greetings.head_id != self.head_id:
             self.state = LedgerState.FOREIGN
             return []
-        adopted: list[HeadEvent] = [] if self.head_id else [HeadOpen(greetings.head_id)]
+        known = self.head_id is not None and not self.initialising
+        self.initialising = greetings.head_status == "Initializing"
+        adopted: list[HeadEvent] = [] if known or self.initialising else [HeadOpen(greetings.head_id)]
         self.head_id = greetings.head_id
         self.state = state
         return adopted
@@ -66,7 +69,7 @@ class Life:
         """Take in a message of this head."""
         match message:
             case msg.HeadIsOpen(head_id, _):
-                self.head_id, self.state = head_id, LedgerState.OPEN
+                self.head_id, self.state, self.initialising = head_id, LedgerState.OPEN, False
                 return [HeadOpen(head_id)]
             case msg.HeadIsClosed(_, snapshot, deadline):
                 self.state, self.deadline = LedgerState.CLOSED, deadline
@@ -84,6 +87,10 @@ class Life:
                 self.in_sync = in_sync
             case msg.DepositChanged(tag, deposit):
                 self._deposit(tag, deposit)
+            case msg.Other("HeadIsInitializing"):
+                self.state, self.initialising = LedgerState.OPENING, True
+            case msg.Other("HeadIsAborted"):
+                self.state, self.initialising, self.head_id = LedgerState.IDLE, False, None
             case msg.Other("DecommitFinalized"):
                 self.decommits += 1
         return []
