@@ -58,10 +58,15 @@ class Commands:
         parser.set_defaults(run=run)
         return parser
 
-    def delegate(self, name: str, run: Run, summary: str) -> None:
-        """A command whose arguments, --help included, `run` finds unread in the invocation's `rest`."""
+    def delegate(
+        self, name: str, run: Run, summary: str, own_parser: Callable[[], ArgumentParser] | None = None
+    ) -> None:
+        """A command whose arguments, --help included, `run` finds unread in the invocation's `rest`.
+
+        `own_parser` makes the parser that will read them, for completion and manual.
+        """
         parser = self._commands.add_parser(name, help=summary, add_help=False, allow_abbrev=False)
-        parser.set_defaults(run=run, takes_rest=True)
+        parser.set_defaults(run=run, takes_rest=True, own_parser=own_parser)
 
     def group(self, name: str, summary: str, run: Run | None = None) -> Commands:
         """A command with commands of its own; `run` is what it does without one."""

@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, help="5 for mnist, 4 for qlora if not given")
     digits = made.add_argument_group("mnist")
     digits.add_argument("--division", help="iid, iid-N (N samples each), dirichlet-A, labels-K")
-    digits.add_argument("--model", choices=("cnn3", "cnn", "mlp"))
+    digits.add_argument("--model", choices=("cnn3", "cnn", "mlp"), help="the network; cnn3 if not given")
     language = made.add_argument_group("qlora")
     language.add_argument(
         "--base", type=Path, help="a base model, safetensors or GGUF; a small one is fetched"

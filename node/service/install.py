@@ -11,6 +11,7 @@ from node.config import load_config
 from node.files import write_whole
 from node.keys import create_keys
 from node.service import system
+from node.service.documents import manuals_and_completions
 from node.service.environment import (
     check_interpreter,
     check_prefix,
@@ -72,6 +73,7 @@ def install(wish: Wish) -> Installation:
     parts = (*PARTS, GPU_PART) if wish.gpu else PARTS
     try:
         files = [_put(wish.root, part, prefix) for part in parts]
+        files += [_write(wish.root, place, text) for place, text in manuals_and_completions()]
         files += _link(wish.root, prefix)
         if not wish.gpu:
             within(wish.root, GPU_PART.place).unlink(missing_ok=True)
@@ -91,11 +93,16 @@ def install(wish: Wish) -> Installation:
 def _put(root: Path, part: Part, prefix: Path) -> Path:
     """Write one file of the service, with the environment's place in it."""
     text = (SOURCES / part.source).read_text().replace(f"{SHIPPED_PREFIX}/", f"{prefix}/")
-    place = within(root, part.place)
+    return _write(root, part.place, text)
+
+
+def _write(root: Path, at: Path, text: str) -> Path:
+    """Write a file for everyone to read."""
+    place = within(root, at)
     place.parent.mkdir(parents=True, exist_ok=True)
     write_whole(place, text.encode())
     place.chmod(0o644)
-    return part.place
+    return at
 
 
 def _link(root: Path, prefix: Path) -> list[Path]:

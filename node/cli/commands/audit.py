@@ -19,6 +19,7 @@ def register(commands: Commands) -> None:
         trace,
         "check the logs of one cohort against the specification",
         "Needs TLC. The exit code is 1 where they do not fit, or could not be checked.",
+        examples=("starling audit trace clinic-a.jsonl clinic-b.jsonl clinic-c.jsonl",),
     )
     trace_parser.add_argument("files", nargs="+", metavar="FILE", help="the members' logs")
     head_parser = group.add(
@@ -27,6 +28,7 @@ def register(commands: Commands) -> None:
         "read the order of a job's records again, and say what it means",
         "Reads this node's journal; the node must be stopped. With --l1 the exit code is 1 where the chain\n"
         "does not hold what the records say.",
+        examples=("starling audit head 3fa1",),
     )
     head_parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     head_parser.add_argument("--l1", metavar="URL", help="compare with the settlement on this emulated chain")

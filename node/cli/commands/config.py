@@ -21,6 +21,7 @@ def register(commands: Commands) -> None:
         check,
         "check the configuration, the keys, and the places it names",
         "Starts nothing and talks to nobody. The exit code is 1 where something is wrong.",
+        examples=("sudo -u starling starling config check", "starling config check --config ~/node.toml"),
     )
 
 

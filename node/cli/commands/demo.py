@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentParser
+
 from node.cli.invocation import Invocation
 from node.cli.parser import Commands
 
 
 def register(commands: Commands) -> None:
-    commands.delegate("demo", run, "train MNIST across real daemons on this machine, with no coordinator")
+    summary = "train across real daemons on this machine, with no coordinator"
+    commands.delegate("demo", run, summary, _parser)
+
+
+def _parser() -> ArgumentParser:
+    from node.demo.command import parser
+
+    return parser()
 
 
 def run(call: Invocation) -> int:

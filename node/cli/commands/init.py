@@ -25,6 +25,10 @@ def register(commands: Commands) -> None:
         run,
         "make a configuration and keys for a new node",
         "Asks nothing. Keys that are there already are kept, a configuration is never overwritten.",
+        examples=(
+            "starling init --name clinic-a --data mnist=/srv/mnist",
+            "starling init --name test --state ~/starling --listen /ip4/127.0.0.1/tcp/4711",
+        ),
     )
     parser.add_argument(
         "--name", default=socket.gethostname(), help="the member's name (default: the host's)"

@@ -20,6 +20,11 @@ def register(commands: Commands) -> None:
         "and keys in place; what is there is brought up to date, configuration and keys are kept.\n"
         "Starts nothing.\n"
         "The service runs from the environment of this command, or from a new one at --prefix.",
+        examples=(
+            "sudo starling install --prefix /opt/starling --name clinic-a",
+            "sudo starling install --prefix /opt/starling --name clinic-a --gpu",
+            "starling install --root /tmp/tree --prefix /opt/starling --name clinic-a",
+        ),
     )
     parser.add_argument(
         "--name", default=socket.gethostname(), help="the member's name (default: the host's)"
@@ -50,6 +55,7 @@ def register(commands: Commands) -> None:
         uninstall,
         "stop the service and remove what `install` put in place",
         "Configuration, keys, logs and state stay, unless --purge; the user `starling` stays.",
+        examples=("sudo starling uninstall",),
     )
     gone.add_argument(
         "--purge", action="store_true", help="remove configuration, keys, key shares and state too, for good"

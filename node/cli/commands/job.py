@@ -24,12 +24,24 @@ MAX_JOB_FILE = 128 * 1024
 def register(commands: Commands) -> None:
     group = commands.group("job", "jobs: propose, accept, look at", list_jobs)
     proposal = group.add(
-        "propose", propose, "propose a job to its members, and accept it here", "See config/job.example.toml."
+        "propose",
+        propose,
+        "propose a job to its members, and accept it here",
+        "Every key of a job file is documented in config/job.example.toml.",
+        examples=("starling job propose job.toml",),
     )
     proposal.add_argument("file", type=Path, help="the job file (TOML)")
     group.add("list", list_jobs, "list the jobs of this node")
     _job(group.add("show", show, "everything about a job"), required=False)
-    _job(group.add("accept", accept, "take part in a proposed job, if this node can"))
+    _job(
+        group.add(
+            "accept",
+            accept,
+            "take part in a proposed job, if this node can",
+            "Look at it first: `starling job show`. It begins when all of its members have accepted.",
+            examples=("starling job accept 3fa1",),
+        )
+    )
     _reason(group.add("decline", decline, "do not take part in a proposed job"))
     _job(
         group.add(
@@ -44,12 +56,42 @@ def register(commands: Commands) -> None:
         )
     )
     _job(group.add("resume", resume, "go on with a paused job where the others are"))
-    _reason(group.add("stop", stop, "vote to end a job: it ends when as many vote as decryption needs"))
-    export = group.add("export", export_model, "write the current joint model as a NumPy archive")
+    _reason(
+        group.add(
+            "stop",
+            stop,
+            "vote to end a job: it ends when as many vote as decryption needs",
+            "The vote stands in the order of the head and cannot be taken back; a job that has ended\n"
+            "settles, and its model stays. To take no part for a while, see `starling job pause`.",
+            examples=("starling job stop 3fa1 --reason 'consent withdrawn'",),
+        )
+    )
+    export = group.add(
+        "export",
+        export_model,
+        "write the current joint model as a NumPy archive",
+        "The node writes the file: name a place where its user may, and its unit lets it.",
+        examples=("starling job export 3fa1 /var/lib/starling/model.npz",),
+    )
     _job(export)
     export.add_argument("file", type=Path, help="where to; the node writes it")
-    _job(group.add("clean", clean_up, "remove a settled job's objects from the node's own bucket"))
-    _job(commands.add("rounds", rounds, "the rounds of a job"), required=False)
+    _job(
+        group.add(
+            "clean",
+            clean_up,
+            "remove a settled job's objects from the node's own bucket",
+            "Needs the credential that may delete. Others may still have to fetch: clean when their nodes\n"
+            "say that the job is over, too. What nobody cleans expires after storage.retention_days.",
+            examples=("starling job clean 3fa1",),
+        )
+    )
+    listing = commands.add(
+        "rounds",
+        rounds,
+        "the rounds of a job: outcome, metrics, and how long each stage took here",
+        examples=("starling rounds", "starling rounds 3fa1 --json"),
+    )
+    _job(listing, required=False)
 
 
 def _job(parser: ArgumentParser, *, required: bool = True) -> None:

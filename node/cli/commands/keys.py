@@ -23,11 +23,23 @@ MAX_PASSPHRASE_FILE = 1024
 def register(commands: Commands) -> None:
     group = commands.group("keys", "copies of key shares")
     details = "The node must be stopped: its journal has one user at a time."
-    backup_parser = group.add("backup", backup, "write a job's key share to an encrypted file", details)
+    backup_parser = group.add(
+        "backup",
+        backup,
+        "write a job's key share to an encrypted file",
+        details,
+        examples=("starling keys backup 3fa1 share.backup",),
+    )
     backup_parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     _file_and_passphrase(backup_parser)
     _file_and_passphrase(
-        group.add("restore", restore, "put a key share from a backup into the journal", details)
+        group.add(
+            "restore",
+            restore,
+            "put a key share from a backup into the journal",
+            details,
+            examples=("starling keys restore share.backup --passphrase-file passphrase",),
+        )
     )
 
 

@@ -32,8 +32,13 @@ def register(commands: Commands) -> None:
         "logs",
         run,
         "the node's events",
-        "Reads log.file of the configuration, or the file given. Where the service manager keeps them:\n"
-        "  journalctl -u starlingd -o cat -f | starling logs -",
+        "Reads log.file of the configuration, or the file given. Needs no running node.\n"
+        "config/events.md lists all events with their fields.",
+        examples=(
+            "starling logs -f --level warning",
+            "starling logs --job 3fa1 --event Refuse --event RefuseShare",
+            "journalctl -u starlingd -o cat -f | starling logs -",
+        ),
     )
     parser.add_argument("file", nargs="?", type=Path, help="another file; - is standard input")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what is added")

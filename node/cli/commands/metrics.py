@@ -18,9 +18,9 @@ def register(commands: Commands) -> None:
         "metrics",
         run,
         "the node's figures in the text format of Prometheus",
-        "For the textfile collector of node_exporter, from a timer of every minute:\n"
-        "  starling metrics --out /var/lib/prometheus/node-exporter/starling.prom\n"
+        "For the textfile collector of node_exporter, from a timer of every minute.\n"
         "Where no node answers it says `starling_up 0`, and the exit code is 3.",
+        examples=("starling metrics --out /var/lib/prometheus/node-exporter/starling.prom",),
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it there, whole or not at all")
 

@@ -28,6 +28,7 @@ def register(commands: Commands) -> None:
         card,
         "print this node's card, for the other members",
         "Nothing in it is secret. Works without a running node, too.",
+        examples=("starling card --address /dns4/node.clinic-a.example/tcp/4711 > clinic-a.json",),
     )
     parser.add_argument(
         "--address",
@@ -38,7 +39,15 @@ def register(commands: Commands) -> None:
     )
     group = commands.group("peers", "the peers that this node knows", list_peers)
     group.add("list", list_peers, "list them, and where each stands")
-    _file(group.add("add", add, "add a peer's card, or its new version"))
+    _file(
+        group.add(
+            "add",
+            add,
+            "add a peer's card, or its new version",
+            "Have the card from its operator by a way that nobody else can write to: it says who that is.",
+            examples=("starling peers add clinic-b.json",),
+        )
+    )
     name = group.add("remove", remove, "forget a peer and disconnect it")
     name.add_argument("name", help="its name or peer id")
 

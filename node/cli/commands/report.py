@@ -18,9 +18,12 @@ def register(commands: Commands) -> None:
         "report",
         run,
         "one self-contained HTML page of a job",
-        "Plots, times, who took part, anchors and verification, from the running node and its log.\n"
-        "Where the service manager keeps the log:\n"
-        "  journalctl -u starlingd -o cat | starling report JOB --log /dev/stdin",
+        "Plots, times, who took part, anchors and verification, from the running node and its log.",
+        examples=(
+            "starling report 3fa1 --out job.html",
+            "journalctl -u starlingd -o cat | starling report 3fa1 --log /dev/stdin",
+            "starling report 3fa1 --trace clinic-a.jsonl clinic-b.jsonl clinic-c.jsonl",
+        ),
     )
     parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     parser.add_argument(

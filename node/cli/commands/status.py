@@ -11,7 +11,14 @@ from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 
 
 def register(commands: Commands) -> None:
-    commands.add("status", status, "the node at a glance: jobs, what they wait for, peers, head")
+    commands.add(
+        "status",
+        status,
+        "the node at a glance: jobs, what they wait for, peers, head",
+        "With what is moving to and from buckets and peers, and warnings: the conditions of the alert rules\n"
+        "(config/alerts.yml) that the node sees in itself, each with what helps.",
+        examples=("starling status", "starling status --json"),
+    )
     parser = commands.add(
         "head",
         head,

@@ -25,6 +25,7 @@ def register(commands: Commands) -> None:
         run,
         "a job, live: members, stages, progress, curves",
         "End it with Ctrl-C; the node goes on. With --json: the job's events, one a line.",
+        examples=("starling watch", "starling watch 3fa1 --json"),
     )
     parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
 

@@ -13,6 +13,7 @@ import pytest
 from node.cli.main import main
 from node.config import load_config
 from node.service import environment
+from node.service.documents import manuals_and_completions
 from node.service.environment import check_interpreter, make_environment
 from node.service.install import Wish, install
 from node.service.layout import CONFIG, GPU_PART, PARTS, RECORD, SOCKET, within
@@ -35,6 +36,7 @@ def test_a_staged_tree_has_all_that_makes_the_service(tmp_path: Path):
     done = install(wish(tmp_path))
     assert files(tmp_path) == {
         *(part.place for part in PARTS),
+        *(place for place, _ in manuals_and_completions()),
         CONFIG,
         RECORD,
         Path("/usr/local/bin/starling"),
