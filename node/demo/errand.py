@@ -30,29 +30,39 @@ async def run_errand(arguments: Sequence[str], on_progress: OnProgress) -> dict[
     Raises `OperatorFault` with the command's last words if it fails.
     """
     tail = bytearray()
-    answer: dict[str, Any] | None = None
-    with trio.fail_after(ERRAND_SECONDS):
-        async with trio.open_nursery() as nursery:
-            process: trio.Process = await nursery.start(
-                partial(
-                    trio.run_process,
-                    [sys.executable, "-m", *arguments],
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.PIPE,
-                    check=False,
-                )
-            )
-            nursery.start_soon(_keep_last, process.stderr, tail)
-            async for line in _lines(process.stdout):
-                told = json.loads(line)
-                if "stage" in told:
-                    on_progress(told["stage"], told["done"], told["total"])
-                else:
-                    answer = told
-    if process.returncode or answer is None:
+    try:
+        with trio.fail_after(ERRAND_SECONDS):
+            code, answer = await _run(arguments, on_progress, tail)
+    except trio.TooSlowError:
+        raise OperatorFault(
+            f"{arguments[0]} took longer than {ERRAND_SECONDS:.0f} seconds",
+            remedy="ask for less, or leave it out",
+        ) from None
+    if code or answer is None:
         last = tail.decode(errors="replace").strip().splitlines()[-1:] or ["no output"]
         raise OperatorFault(last[0].removeprefix("error: "))
     return answer
+
+
+async def _run(
+    arguments: Sequence[str], on_progress: OnProgress, tail: bytearray
+) -> tuple[int | None, dict[str, Any] | None]:
+    """The exit code and the answer; cancelled, it kills the process."""
+    answer: dict[str, Any] | None = None
+    command = [sys.executable, "-m", *arguments]
+    async with trio.open_nursery() as nursery:
+        start = partial(
+            trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+        )
+        process: trio.Process = await nursery.start(start)
+        nursery.start_soon(_keep_last, process.stderr, tail)
+        async for line in _lines(process.stdout):
+            told = json.loads(line)
+            if "stage" in told:
+                on_progress(told["stage"], told["done"], told["total"])
+            else:
+                answer = told
+    return process.returncode, answer
 
 
 async def _keep_last(stream: trio.abc.ReceiveStream | None, tail: bytearray) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from node.learning.task import Metrics
@@ -21,9 +24,20 @@ class LineMonitor:
         place = stage, PARTS * done // max(1, total)
         if place != self._last:
             self._last = place
-            print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
+            _print({"stage": stage, "done": done, "total": total})
 
 
 def answer(value: dict[str, Any]) -> None:
     """Print the last line: the answer, an object without "stage"."""
-    print(json.dumps(value), flush=True)
+    _print(value)
+
+
+@contextmanager
+def own_output() -> Iterator[None]:
+    """While the body runs, what libraries print goes to standard error: standard output is for lines."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _print(value: dict[str, Any]) -> None:
+    print(json.dumps(value), file=sys.__stdout__, flush=True)

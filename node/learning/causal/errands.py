@@ -22,7 +22,7 @@ from node.learning.causal.compare import Bench
 from node.learning.causal.export import read_archive, write_adapter
 from node.learning.causal.folder import open_folder
 from node.learning.causal.sample import own_shards, sample_base, sample_shards
-from node.learning.lines import LineMonitor, answer
+from node.learning.lines import LineMonitor, answer, own_output
 from node.learning.task import Monitor, Resources
 from protocol.errors import StarlingError
 
@@ -109,7 +109,8 @@ def main() -> int:
     """The command."""
     chosen = _parser().parse_args()
     try:
-        answer(chosen.work(chosen, LineMonitor()))
+        with own_output():
+            answer(chosen.work(chosen, LineMonitor()))
     except StarlingError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

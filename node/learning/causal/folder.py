@@ -5,10 +5,11 @@
     held-out*.jsonl, held-out*.txt      private text to evaluate on
     causal.toml       optional; may hold
         base = "/srv/models/smollm2"    another place for the base model, a folder or a GGUF file
+        adapter = "adapter"             adapters in peft's format to go on from, the same at all members
         micro_batch = 1                 fewer windows at a time than the job suggests: less memory
         checkpointing = true            compute activations twice instead of keeping them: less memory
 
-The settings in `causal.toml` change what a round costs this member, not what it computes (up to rounding).
+The last two change what a round costs this member, not what it computes (up to rounding).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from protocol.errors import OperatorFault
 
 SETTINGS = "causal.toml"
+NAMES = ("base", "adapter", "micro_batch", "checkpointing")
 MAX_SETTINGS = 64 * 2**10  # bytes; a handful of lines
 ENDINGS = (".jsonl", ".txt")
 MAX_FILES = 1_000
@@ -32,6 +34,7 @@ class MemberFolder:
 
     path: Path
     base: Path
+    adapter: Path | None = None
     micro_batch: int | None = None
     checkpointing: bool | None = None
 
@@ -69,15 +72,19 @@ def open_folder(path: Path | None) -> MemberFolder:
         raise OperatorFault(f"{path} is not a folder", remedy="it must hold a base model and private text")
     settings = _settings(path / SETTINGS)
     base = settings.get("base", "base")
+    adapter = settings.get("adapter")
     micro_batch = settings.get("micro_batch")
     checkpointing = settings.get("checkpointing")
     if not isinstance(base, str):
         raise _refuse(path, "base", "the path of a model")
+    if adapter is not None and not isinstance(adapter, str):
+        raise _refuse(path, "adapter", "the path of a folder in peft's format")
     if micro_batch is not None and not (type(micro_batch) is int and 1 <= micro_batch <= MAX_MICRO_BATCH):
         raise _refuse(path, "micro_batch", f"an integer from 1 to {MAX_MICRO_BATCH}")
     if checkpointing is not None and not isinstance(checkpointing, bool):
         raise _refuse(path, "checkpointing", "true or false")
-    return MemberFolder(path, path / base, micro_batch, checkpointing)
+    start = None if adapter is None else path / adapter
+    return MemberFolder(path, path / base, start, micro_batch, checkpointing)
 
 
 def _settings(path: Path) -> dict[str, object]:
@@ -91,10 +98,10 @@ def _settings(path: Path) -> dict[str, object]:
         settings = tomllib.loads(content.decode())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise OperatorFault(f"{path} cannot be read: {error}", remedy="it must be TOML") from error
-    unknown = settings.keys() - {"base", "micro_batch", "checkpointing"}
+    unknown = settings.keys() - set(NAMES)
     if unknown:
         raise OperatorFault(
-            f"{path}: nothing is called {min(unknown)!r}", remedy="it knows base, micro_batch, checkpointing"
+            f"{path}: nothing is called {min(unknown)!r}", remedy=f"it knows {', '.join(NAMES)}"
         )
     return settings
 

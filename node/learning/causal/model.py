@@ -99,7 +99,7 @@ class AdaptedModel:
                 optimiser.step()
                 optimiser.zero_grad()
                 monitor.progress("train", step + 1, recipe.steps, tally.metrics())
-        return {**tally.metrics(), "learning_rate": rate, "tokens": float(tally.tokens)}
+        return {**tally.metrics(), "learning_rate": rate, "predicted": float(tally.tokens)}
 
     def _accumulate(
         self, inputs: np.ndarray[tuple[int, int]], labels: np.ndarray[tuple[int, int]], tally: _Tally
@@ -124,7 +124,7 @@ class AdaptedModel:
                 tally.tokens += int((labels[:, 1:] != IGNORED).sum())
                 monitor.progress("evaluate", part.stop, len(windows), tally.metrics())
         mean = tally.loss / tally.tokens
-        return {**tally.metrics(), "perplexity": math.exp(min(mean, 700.0)), "tokens": float(tally.tokens)}
+        return {**tally.metrics(), "perplexity": math.exp(min(mean, 700.0)), "predicted": float(tally.tokens)}
 
     def _loss(self, inputs: np.ndarray[tuple[int, int]], labels: np.ndarray[tuple[int, int]]) -> Tensor:
         """The sum of the losses of all learned tokens."""

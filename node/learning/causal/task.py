@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from node.learning.causal.adapters import Adapters, plan_adapters
 from node.learning.causal.base import check_context, check_digest, open_base
+from node.learning.causal.export import read_adapter
 from node.learning.causal.folder import open_folder
 from node.learning.causal.memory import Thrift
 from node.learning.causal.model import AdaptedModel, Precision
@@ -58,6 +59,7 @@ class CausalTask(Task):
         self._recipe = replace(recipe, base=self._base.digest)
         self._parameters = {**in_force, "base": self._base.digest}
         self._adapters = plan_adapters(self._base.config, self._recipe)
+        self._start = None if folder.adapter is None else read_adapter(self._adapters, folder.adapter)
         self._precision = Precision.of(self._device, recipe.quantisation)
         self._thrift = Thrift(
             min(folder.micro_batch or recipe.micro_batch, recipe.batch),
@@ -82,6 +84,8 @@ class CausalTask(Task):
         return self._adapters.shared
 
     def initial(self) -> Tensors:
+        if self._start is not None:
+            return self._start
         return tuple(self._adapters.first(tensor.name, tensor.shape) for tensor in self.shared)
 
     @property

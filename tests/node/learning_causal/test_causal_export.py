@@ -60,6 +60,20 @@ def test_an_adapter_of_another_job_is_refused(member, load_task, open_task, tmp_
         read_adapter(open_task(member, **parameters).adapters, folder)
 
 
+def test_a_job_goes_on_from_an_adapter_or_is_refused_before_it_starts(member, load_task, open_task):
+    task = load_task(member)
+    weights = trained(task)
+    write_adapter(task.adapters, weights, member / "base", member / "adapter")
+    (member / "causal.toml").write_text('adapter = "adapter"')
+    further = open_task(member).initial()
+    assert all(np.array_equal(x, y) for x, y in zip(further, weights, strict=True))
+    with pytest.raises(OperatorFault, match="another rank: 4 instead of 8"):
+        open_task(member, rank=8)
+    (member / "causal.toml").write_text('adapter = "nowhere"')
+    with pytest.raises(OperatorFault, match="holds no adapter"):
+        open_task(member)
+
+
 def test_damaged_files_are_refused(member, open_task, tmp_path):
     task = open_task(member)
     folder = write_adapter(task.adapters, task.initial(), member / "base", tmp_path / "adapter")

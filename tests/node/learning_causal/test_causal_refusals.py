@@ -126,6 +126,7 @@ def test_wrong_parameters_are_refused(member, open_task, parameters, message):
     ("settings", "message"),
     [
         ("base = 5", "base has a wrong value"),
+        ("adapter = true", "adapter has a wrong value"),
         ("micro_batch = 0", "micro_batch has a wrong value"),
         ('checkpointing = "yes"', "checkpointing has a wrong value"),
         ("modle = 5", "nothing is called 'modle'"),

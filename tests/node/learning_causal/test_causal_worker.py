@@ -31,7 +31,7 @@ async def test_a_worker_trains_and_evaluates_with_progress(member):
         update = await learner.train(Assignment(1, 1, 5), weights)
         after = await learner.evaluate(tuple(w + d for w, d in zip(weights, update.delta, strict=True)))
     assert after.metrics["loss"] < before.metrics["loss"]
-    assert {"perplexity", "tokens", "peak_bytes", "cpu_seconds"} <= after.metrics.keys()
+    assert {"perplexity", "predicted", "peak_bytes", "cpu_seconds"} <= after.metrics.keys()
     assert {progress.stage for progress in heard} == {"read text", "load the base model", "train", "evaluate"}
     assert max(progress.done for progress in heard if progress.stage == "train") == 4
 
