@@ -181,7 +181,8 @@ class Operator:
         return head_view(job) if job is not None else {"state": "no job yet", "waits_for": ""}
 
     async def clean(self, prefix: str) -> dict[str, Any]:
-        """Remove the objects of a job that is over from the own bucket, with the credential that may delete.
+        """Remove the objects of a job that is over: from the own bucket, with the credential that may delete,
+        and from the node's state, all but the joint model.
 
         Raises `OperatorFault` while the job runs: members that are behind may still need them.
         """
@@ -189,7 +190,15 @@ class Operator:
         if not job.over:
             raise OperatorFault("the job is not settled yet", remedy="wait until it is over")
         found = await collect(self.around.bucket, job.job.hex())
-        return {"job": job.job.hex(), "removed": found.objects, "bytes": found.size, "left": found.left}
+        files, size = await trio.to_thread.run_sync(job.objects.discard, job.engine.state.history.model)
+        return {
+            "job": job.job.hex(),
+            "removed": found.objects,
+            "bytes": found.size,
+            "left": found.left,
+            "files": files,
+            "file_bytes": size,
+        }
 
     def storage(self) -> dict[str, Any]:
         """The own bucket, what is moving, and what was moved."""

@@ -102,6 +102,14 @@ class Objects:
             return None
         return self._pieces(member, digest, size)
 
+    def discard(self, keep: bytes) -> tuple[int, int]:
+        """Remove all that lies here but the object with the digest `keep`; how many files, and bytes."""
+        found = [path for path in self._folder.iterdir() if path != self.path(keep)]
+        size = sum(path.stat().st_size for path in found)
+        for path in found:
+            path.unlink()
+        return len(found), size
+
     async def _pieces(self, member: int, digest: bytes, size: int) -> AsyncIterator[bytes]:
         with self.traffic.moving("up", digest, f"member {member}", size) as move:
             async with await trio.open_file(self.path(digest), "rb") as file:

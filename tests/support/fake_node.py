@@ -155,7 +155,7 @@ class FakeNode:
 
     async def clean(self, prefix: str) -> dict[str, Any]:
         self.calls.append(("clean", prefix))
-        return {"job": JOB, "removed": 3, "bytes": 4096, "left": 0}
+        return {"job": JOB, "removed": 3, "bytes": 4096, "left": 0, "files": 5, "file_bytes": 8192}
 
     def decline(self, prefix: str, reason: str) -> dict[str, Any]:
         self.calls.append(("decline", prefix, reason))

@@ -79,9 +79,10 @@ def register(commands: Commands) -> None:
         group.add(
             "clean",
             clean_up,
-            "remove a settled job's objects from the node's own bucket",
+            "remove a settled job's objects from the node's own bucket and state",
             "Needs the credential that may delete. Others may still have to fetch: clean when their nodes\n"
-            "say that the job is over, too. What nobody cleans expires after storage.retention_days.",
+            "say that the job is over, too. The joint model stays. After storage.retention_days Storj\n"
+            "removes objects by itself; a directory gives them to nobody any more, but keeps them.",
             examples=("starling job clean 3fa1",),
         )
     )
@@ -226,7 +227,9 @@ def clean_up(call: Invocation) -> None:
     with call.node() as node:
         found = node.call("clean", job=call.arguments.job)
     left = f"; {found['left']} could not be reached, try again" if found["left"] else ""
-    call.out.show(found, lambda: print(f"removed {found['removed']} objects, {size(found['bytes'])}{left}"))
+    objects = f"{found['removed']} objects, {size(found['bytes'])}, from the bucket"
+    files = f"{found['files']} files, {size(found['file_bytes'])}, from the node's state"
+    call.out.show(found, lambda: print(f"removed {objects}{left}\nremoved {files}"))
 
 
 def rounds(call: Invocation) -> None:

@@ -64,7 +64,9 @@ async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
             again = client.call("head", job=job)
             for name in ("head_id", "slot", "settlement"):
                 assert again[name] == head[name]
-            assert client.call("clean", job=job)["removed"] > 0
+            cleaned = client.call("clean", job=job)
+            assert min(cleaned["removed"], cleaned["files"], cleaned["file_bytes"]) > 0
+            assert client.call("export_model", job=job, path=str(tmp_path / "model.npz"))["tensors"] > 0
 
 
 async def test_a_paused_member_stays_away_also_when_it_is_restarted_and_catches_up(tmp_path):

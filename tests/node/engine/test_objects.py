@@ -198,3 +198,11 @@ async def test_what_is_under_way_is_shown_and_what_broke_off_is_not_counted(plac
     assert owner.traffic.view() == []
     assert owner.traffic.total("up").bytes == before
     assert await owner.serve(2, DIGEST, 1) is None
+
+
+async def test_discarding_leaves_one_object(places: Places):
+    owner = await published(places)
+    owner.path(b"m" * 32).write_bytes(b"model")
+    owner.path(DIGEST).with_suffix(".share").write_bytes(b"half")
+    assert owner.discard(b"m" * 32) == (2, len(CONTENT) + 4)
+    assert [path.name for path in owner.path(DIGEST).parent.iterdir()] == [(b"m" * 32).hex()]
