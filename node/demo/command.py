@@ -65,12 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     console = Console(stderr=chosen.json, highlight=False)
     try:
-        _subject(chosen)
+        subject = _subject(chosen)
         folder = _folder(chosen.folder)
         setup_logs(folder / "demo.log", "info", node="demo")
         if chosen.experiment == "paper":
             return trio.run(run_paper, folder, chosen.key, chosen.data, chosen.seed, console)
-        outcome = trio.run(run_cohort, _wish(chosen, folder), console)
+        outcome = trio.run(run_cohort, _wish(chosen, folder, subject), console)
     except StarlingError as error:
         sys.stderr.write(f"starling demo: {error}\n")
         return 1
@@ -92,7 +92,7 @@ def _folder(wanted: Path | None) -> Path:
     return wanted.resolve()
 
 
-def _wish(chosen: argparse.Namespace, folder: Path) -> Wish:
+def _wish(chosen: argparse.Namespace, folder: Path, subject: Subject) -> Wish:
     if not 2 <= chosen.members <= 10:
         raise OperatorFault(f"a demo has 2 to 10 members, not {chosen.members}", remedy="choose --members")
     rounds = ROUNDS[chosen.task] if chosen.rounds is None else chosen.rounds
@@ -103,7 +103,7 @@ def _wish(chosen: argparse.Namespace, folder: Path) -> Wish:
         rounds=rounds,
         key_profile=chosen.key,
         folder=folder,
-        subject=_subject(chosen),
+        subject=subject,
         seed=chosen.seed,
         alone=not chosen.no_alone,
         plain=chosen.plain,

@@ -56,7 +56,6 @@ class Language:
             )
 
     async def shards(self, wish: Wish, console: Console) -> list[Path]:
-        self.check_installed()
         command = [ERRANDS, "shards", "--members", str(wish.members), "--out", str(wish.folder / "data")]
         command += ["--base", str(self.base.resolve())] if self.base else []
         command += ["--texts", str(self.texts.resolve())] if self.texts else []
