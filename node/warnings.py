@@ -65,7 +65,7 @@ class Disk:
 
 def warnings_of(peers: Sequence[View], head: View, disk: Disk, seen: Recent = recent) -> list[dict[str, str]]:
     """All that holds now, from a node's own views; `seen` counts recent events by name."""
-    found = [*_head(head, seen), *_peers(peers), *_disk(disk), *_events(seen)]
+    found = [*_head(head, seen), *_peers(peers), *_disk(disk, seen), *_events(seen)]
     return [asdict(each) for each in found]
 
 
@@ -110,8 +110,8 @@ def _peers(peers: Sequence[View]) -> Iterator[Warned]:
             )
 
 
-def _disk(disk: Disk) -> Iterator[Warned]:
-    if disk.free < LEAST_FREE * disk.size:
+def _disk(disk: Disk, seen: Recent) -> Iterator[Warned]:
+    if disk.free < LEAST_FREE * disk.size or seen("ObjectNotKept", QUARTER):
         yield Warned(
             "StarlingDiskFull",
             f"{disk.free / 1e9:.1f} of {disk.size / 1e9:.1f} GB are free for the node's state",

@@ -58,6 +58,8 @@ def test_everything_that_the_node_tells_becomes_well_formed_samples(node: FakeNo
     assert 'starling_events_total{event="PeerConnected"} 3' in told
     assert f'starling_model{{job="{JOB}",metric="accuracy"}} 0.9712' in told
     assert 'starling_peer_connected{peer="clinic-b"} 1' in told
+    assert 'starling_peer_clock_ahead_seconds{peer="clinic-b"} -0.25' in told
+    assert 'starling_transfer_bytes_per_second{direction="down"} 4000000' in told
     assert f'starling_job_waits{{job="{JOB}",reason="members\' updates (3)"}} 1' in told
     assert {sample.name for sample in samples} <= METRICS.keys()
 
@@ -151,6 +153,7 @@ def test_the_alerts_are_those_that_operators_need():
         "StorageFailing",
         "LowFunds",
         "DiskFull",
+        "ClockSkew",
         "Down",
     )
     assert {f"Starling{name}" for name in wanted} <= names

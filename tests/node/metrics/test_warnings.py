@@ -38,6 +38,7 @@ CONDITIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"peer": PEER | {"clock_ahead_seconds": 31.4}}, "StarlingClockSkew", "31 s ahead of"),
     ({"peer": PEER | {"clock_ahead_seconds": -90}}, "StarlingClockSkew", "90 s behind"),
     ({"disk": Disk(9, 100)}, "StarlingDiskFull", "free"),
+    ({"ObjectNotKept": 1}, "StarlingDiskFull", "free"),
     ({"OwnBucketUnavailable": 2, "StorageUnavailable": 2}, "StarlingStorageFailing", "bucket"),
     ({"ResultDiffers": 1}, "StarlingResultDiffers", "another model"),
     ({"RefuseShare": 1}, "StarlingFalseWork", "RefuseShare"),
