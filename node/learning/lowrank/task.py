@@ -36,7 +36,8 @@ class LowRankTask(Task):
 
     Local training finds again much of what a round left out, because the model has not moved there. So full
     feedback overshoots where the rank is small: MNIST's mlp with rank 4 reaches 82 % with it in twelve
-    rounds, 91 % with half of it or none.
+    rounds, 91 % with half of it or none. With rank 8, three members with a third of MNIST each reach 96.6 %
+    in eight rounds, sending 8,483 values of 16 bits a round; sending all 159,010 they reach 98.0 %.
 
     The joint tensors are sums of factors. What model they make depends on every round before, so a member
     keeps it in `low-rank.npz` in its data folder, and one that has missed an opened round cannot go on. Give
