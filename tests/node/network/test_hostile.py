@@ -137,7 +137,7 @@ def frame(content: object) -> bytes:
         (frame(HELLO), frame([1, bytes(32), 9]) * 40, "on offer"),
         (frame(HELLO), frame([99, b"x"]), "no known kind"),
     ],
-    ids=range(18),
+    ids=range(19),
 )
 async def test_malformed_messages_by_a_member(first, then, why, log):
     async with running_cohort(2) as cohort:
@@ -155,6 +155,20 @@ async def test_malformed_messages_by_a_member(first, then, why, log):
 
 def status_of(cohort: Cohort, member: int):
     return next(status for status in cohort.meshes[2].peers() if status.member == member)
+
+
+async def test_a_clock_that_goes_wrong_is_shown_and_changes_nothing(log):
+    hour = 3_600_000
+    ahead = [*HELLO[:3], HELLO[3] + hour]
+    async with running_cohort(2) as cohort:
+        identity = reserve_member(cohort, 3)
+        async with attack(identity, cohort.roster[2]) as attacker:
+            stream = await attacker.stream(MESSAGES)
+            await stream.write(frame(ahead))
+            await wait_for_event(log, "PeerConnected", member=3)
+            assert status_of(cohort, 3).clock_ahead == pytest.approx(3600, abs=600)
+            assert abs(status_of(cohort, 1).clock_ahead) < 600
+        await still_works(cohort)
 
 
 async def test_streams_for_everything_and_nothing(log):
