@@ -11,6 +11,7 @@ import pytest
 
 from node import bucket, keys
 from node.config import load_config
+from node.service.documents import manuals_and_completions
 from node.service.layout import CONFIG, SHIPPED_PREFIX, SOCKET, STATE, USER
 
 UNITS = Path(__file__).parents[2] / "systemd"
@@ -70,9 +71,15 @@ def test_the_service_manager_understands_every_line(placed: Path, gpu: bool):
     if gpu:
         add_gpu(placed)
     told = subprocess.run(
-        ["systemd-analyze", "verify", str(placed)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", "--man=no", str(placed)], capture_output=True, text=True, check=False
     )
     assert (told.returncode, told.stderr) == (0, "")
+
+
+def test_the_manual_page_that_the_unit_names_is_installed():
+    named = re.search(r"man:(\w+)\((\d)\)", (UNITS / "starlingd.service").read_text())
+    assert named
+    assert f"{named[1]}.{named[2]}" in {place.name for place, _ in manuals_and_completions()}
 
 
 @needs_analyze
