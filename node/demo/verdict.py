@@ -49,13 +49,13 @@ class Verdict:
 
     def table(self) -> Table:
         """Losses and perplexities."""
-        made = Table(title="loss on held-out text, nats per token", title_justify="left")
+        made = Table(title="loss on each member's held-out text, nats per token", title_justify="left")
         made.add_column("adapter", no_wrap=True)
         texts = len(self.losses["base"])
         for number in range(1, texts + 1):
-            made.add_column(f"member {number}'s", justify="right")
-        made.add_column("mean", justify="right")
-        made.add_column("perplexity", justify="right")
+            made.add_column(f"text {number}", justify="right", no_wrap=True)
+        made.add_column("mean", justify="right", no_wrap=True)
+        made.add_column("perplexity", justify="right", no_wrap=True)
         for name in self.losses:
             made.add_row(*self._row(NAMES.get(name, f"{name} alone"), self.losses[name]))
             if name in ("base", "joint"):
@@ -77,8 +77,8 @@ class Verdict:
         for sample in self.samples:
             body = Text()
             for when in ("before", "after"):
-                body.append(f"{when}: ", style="bold")
+                body.append(f"{when}\n", style="bold")
                 body.append(sample["prompt"], style="dim")
-                body.append(sample[when].strip() + "\n")
+                body.append(sample[when].rstrip() + "\n")
             shown.append(Panel(body, title=repr(sample["prompt"]), title_align="left"))
         return shown
