@@ -52,7 +52,7 @@ def find_task(name: str) -> type[Task]:
     except (ImportError, AttributeError) as error:
         raise OperatorFault(
             f"the task {name!r} ({point.value}) cannot be imported: {error}",
-            remedy="install the extra starling[learning], for causal-lm starling[qlora], or what the task needs",
+            remedy="install what it needs: starling[learning], or for causal-lm starling[qlora]",
         ) from error
     if not (inspect.isclass(found) and issubclass(found, Task)) or inspect.isabstract(found):
         raise OperatorFault(
