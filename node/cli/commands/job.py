@@ -15,6 +15,7 @@ from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
 from node.cli.parser import PREFIX_HELP, Commands, job_prefix
 from node.control.client import Client
+from node.stages import ROUND_STAGES
 from protocol.errors import OperatorFault
 
 MAX_JOB_FILE = 128 * 1024
@@ -247,7 +248,8 @@ def _round_columns(rows: list[dict[str, Any]]) -> list[Column]:
         field("MODEL", "model", short),
     ]
     columns += [_inner("metrics", name, partial(metric, name)) for name in _keys_in(rows, "metrics")]
-    return columns + [_inner("seconds", name, duration) for name in _keys_in(rows, "seconds")]
+    timed = _keys_in(rows, "seconds")
+    return columns + [_inner("seconds", name, duration) for name, _, _ in ROUND_STAGES if name in timed]
 
 
 def _inner(table: str, name: str, form: Callable[[Any], str]) -> Column:
