@@ -172,8 +172,9 @@ class Failing(Bucket):
 
 
 async def test_a_full_or_absent_bucket_delays_and_loses_nothing(
-    places: Places, autojump_clock: trio.testing.MockClock
+    places: Places, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("node.engine.objects.RETRY_FIRST", 0.001)
     failing = Failing(places.buckets[1], StorageUnavailable("down"), BucketFull("full", remedy="pay"))
     owner = places.objects(1, bucket=failing)
     owner.path(DIGEST).write_bytes(CONTENT)
