@@ -26,6 +26,7 @@ from node.jobs import Jobs
 from node.journal import Journal
 from node.keys import NodeKeys, load_keys
 from node.logs import setup_logs
+from node.memory import return_large_blocks
 from node.network import DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
 from node.notify import keep_watchdog, notify
 from node.operator import Operator
@@ -147,6 +148,7 @@ def main() -> int:
             load_keys(config.node.state)
             return 0
         setup_logs(config.log.file, config.log.level, node=config.node.name)
+        return_large_blocks()
         trio.run(serve, config)
     except StarlingError as error:
         return _complain(error)

@@ -9,6 +9,7 @@ import os
 
 from node.crypto import spread
 from node.crypto.desk import Desk
+from node.memory import return_large_blocks
 from node.workers.pipe import Pipe, ProgressPipe, private_pipe
 from node.workers.wire import error_to
 from protocol.crypto import kernel
@@ -18,6 +19,7 @@ from protocol.manifest import Manifest
 
 def main() -> None:
     """Serve the node at the other end of the pipe until it ends."""
+    return_large_blocks()
     pipe: Pipe = private_pipe()
     if "STARLING_KERNEL" in os.environ:
         kernel.choose(os.environ["STARLING_KERNEL"])
