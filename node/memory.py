@@ -17,8 +17,8 @@ def return_large_blocks() -> None:
     """Have large blocks returned to the system when they are freed; call before threads are started.
 
     Messages of key generation have megabytes. By itself the GNU C library learns from them to keep such
-    blocks, scattered over an arena for each thread: a daemon of six members stayed at 235 MB, not 125. Other C
-    libraries lack the call and are left as they are.
+    blocks, scattered over an arena for each thread: daemons of six members stayed at 235 MB instead of 125.
+    Other C libraries lack the call and are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

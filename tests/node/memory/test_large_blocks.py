@@ -9,7 +9,7 @@ import sys
 import pytest
 
 SCRIPT = """
-import platform
+import os
 from pathlib import Path
 from node.memory import return_large_blocks
 
