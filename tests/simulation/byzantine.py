@@ -60,9 +60,7 @@ class Byzantine:
         return self._world.keymaking.keys[self._reading.key]
 
     def start(self) -> None:
-        """Accept the job, then act from time to time until it is over."""
-        for other in self._world.members:
-            self.peer_up(other)
+        """Act from time to time until the job is over."""
         self._act()
 
     def peer_up(self, other: int) -> None:
@@ -75,9 +73,16 @@ class Byzantine:
             return
         if self._world.ledger.open:
             self._move()
-        elif self._me == 1 and all(m.state and m.state.life.accepted for m in self._world.members.values()):
-            self._world.open_head()
+        else:
+            self._take_part()
         self._world.clock.after(self._rng.expovariate(1 / self._pace), self._act)
+
+    def _take_part(self) -> None:
+        """Accept the job, again and again: a word may be lost, and without it there is no job to disturb."""
+        for other in self._world.members:
+            self.peer_up(other)
+        if self._me == 1 and all(m.state and m.state.life.accepted for m in self._world.members.values()):
+            self._world.open_head()
 
     def _move(self) -> None:
         if self._rng.random() < 0.05:
