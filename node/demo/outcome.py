@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from node.demo.verdict import Verdict
 from node.stages import ROUND_STAGES
 
 MILLION = 1_000_000
+
+REPORT = "report.html"
 
 
 @dataclass
@@ -35,6 +38,7 @@ class Outcome:
     alone: dict[str, float] = field(default_factory=dict)
     plain: float | None = None
     plain_cpu_seconds: float | None = None
+    cores: int = field(default_factory=lambda: os.cpu_count() or 1)
     language: Verdict | None = None
     seconds: float = 0.0
     stages: dict[str, float] = field(default_factory=dict)
@@ -54,6 +58,11 @@ class Outcome:
     def final(self) -> float:
         """The joint model's metric after the last opened round."""
         return self.joint[max(self.joint)][self.metric]
+
+    @property
+    def plain_seconds(self) -> float | None:
+        """Wall seconds of plain averaging on all cores, if it was measured."""
+        return None if not self.plain_cpu_seconds else self.plain_cpu_seconds / self.cores
 
     @property
     def right(self) -> bool:
@@ -95,13 +104,25 @@ def _times(outcome: Outcome) -> Table:
     table.add_column("seconds", justify="right")
     table.add_column("share", justify="right")
     table.add_column("a round", justify="right")
+    plain = outcome.plain_seconds
+    if plain is not None:
+        table.add_column("of plain", justify="right")
+        table.caption = (
+            f"plain: the same training averaged in one process, {outcome.plain_cpu_seconds:.0f} s of CPU, "
+            f"which are {plain:.0f} s on {outcome.cores} cores"
+        )
+
+    def row(stage: str, seconds: float, share: str, each: str) -> None:
+        compared = [] if plain is None else [f"{seconds / plain:.0%}"]
+        table.add_row(stage, f"{seconds:.1f}", share, each, *compared)
+
     of_rounds = {stage for stage, _, _ in ROUND_STAGES}
     for stage, seconds in outcome.stages.items():
         each = f"{seconds / max(1, len(outcome.joint)):.1f}" if stage in of_rounds else ""
-        table.add_row(stage, f"{seconds:.1f}", f"{seconds / max(outcome.seconds, 1e-9):.0%}", each)
+        row(stage, seconds, f"{seconds / max(outcome.seconds, 1e-9):.0%}", each)
     table.add_section()
     whole = sum(outcome.stages.get(stage, 0.0) for stage in of_rounds) / max(1, len(outcome.joint))
-    table.add_row("whole run", f"{outcome.seconds:.1f}", "", f"{whole:.1f}")
+    row("whole run", outcome.seconds, "", f"{whole:.1f}")
     return table
 
 
@@ -127,5 +148,6 @@ def _facts(outcome: Outcome) -> Table:
     if outcome.language is not None:
         table.add_row("adapter", f"{outcome.language.adapter}, as peft reads it")
         table.add_row("plot", outcome.language.plot)
+    table.add_row("report", f"{REPORT} in the folder below: a page to look at")
     table.add_row("everything lies in", outcome.folder)
     return table

@@ -13,11 +13,13 @@ from rich.console import Console
 from node.audit.tlc import TlcUnavailable
 from node.audit.trace import check_files
 from node.demo import cohort
-from node.demo.outcome import Outcome
+from node.demo.outcome import REPORT, Outcome
 from node.demo.stages import learner_peak, read_events, stage_seconds, trained_loss
 from node.demo.view import LiveView
-from node.demo.watching import Seen, export_model, follow, propose, until_over
+from node.demo.watching import Seen, Told, export_model, follow, propose, tell_all, until_over
 from node.demo.wish import Wish
+from node.report.page import Checked, page
+from node.report.story import tell
 
 LIMIT_SECONDS = 4 * 3600.0
 
@@ -48,9 +50,11 @@ async def _run(wish: Wish, console: Console) -> Outcome:
         outcome.memory = running.memory()
         outcome.running = running.pids if wish.keep else []
         await export_model(plan.members[0], wish.model)
+        told = await tell_all(plan.members[0])
         nursery.cancel_scope.cancel()
     _collect(outcome, plan, seen)
-    await _check_trace(outcome, plan, console)
+    checked = await _check_trace(outcome, plan, console)
+    _write_report(plan, told, checked)
     await subject.compare(wish, shards, outcome, console)
     outcome.write(wish.folder / "report.json")
     return outcome
@@ -111,16 +115,24 @@ def _collect(outcome: Outcome, plan: cohort.Plan, seen: Seen) -> None:
     outcome.mismatches = sorted({index for entry in settled for index in entry["mismatches"]})
 
 
-async def _check_trace(outcome: Outcome, plan: cohort.Plan, console: Console) -> None:
-    """Have TLC check the members' logs against the specification."""
+def _write_report(plan: cohort.Plan, told: Told, checked: Checked | None) -> None:
+    """The page that `starling report` makes, as the first member sees the job."""
+    first = plan.members[0]
+    story = tell(told.job, told.rounds, told.head, read_events(first.log))
+    (plan.folder / REPORT).write_text(page(story, first.name, checked))
+
+
+async def _check_trace(outcome: Outcome, plan: cohort.Plan, console: Console) -> Checked | None:
+    """Have TLC check the members' logs against the specification; None where it cannot be had."""
     logs = [member.log for member in plan.members]
     with console.status("checking the members' logs against the TLA+ specification"):
         try:
-            checked = await trio.to_thread.run_sync(check_files, logs)
+            found = await trio.to_thread.run_sync(check_files, logs)
         except TlcUnavailable as error:
             outcome.trace = f"not checked: {error}"
-            return
-    outcome.trace_fits = checked.accepted
-    outcome.trace = f"{checked.events} events of all members fit the specification"
-    if checked.misfit is not None:
-        outcome.trace = f"does NOT fit: {checked.misfit}"
+            return None
+    outcome.trace_fits = found.accepted
+    outcome.trace = f"{found.events} events of all members fit the specification"
+    if found.misfit is not None:
+        outcome.trace = f"does NOT fit: {found.misfit}"
+    return Checked(outcome.trace_fits, outcome.trace)

@@ -101,6 +101,28 @@ def ask_member(member: MemberPlace, seen: Seen) -> None:
     seen.jobs[member.index] = view
 
 
+@dataclass(frozen=True)
+class Told:
+    """What a member tells of its newest job, for a report."""
+
+    job: View
+    rounds: list[View]
+    head: View
+
+
+async def tell_all(member: MemberPlace) -> Told:
+    """Ask a member for all that a report shows. Raises `Unreachable`."""
+
+    def ask() -> Told:
+        with Client(member.socket) as client:
+            job = client.call("status")["jobs"][-1]["job"]
+            return Told(
+                client.call("job", job=job), client.call("rounds", job=job), client.call("head", job=job)
+            )
+
+    return await trio.to_thread.run_sync(ask)
+
+
 async def propose(member: MemberPlace, spec: View) -> View:
     """Propose a job at one member. Raises what the member answers."""
 

@@ -1,5 +1,6 @@
 """`starling demo` as a process: interrupted, it leaves nothing running; wrong wishes cost one line."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 COMMAND = [sys.executable, "-m", "node.demo.command"]
@@ -48,6 +50,29 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path, number):
     deadline = time.monotonic() + 20
     while processes_below(folder) and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert processes_below(folder) == []
+
+
+def test_a_demo_ends_with_all_that_it_promises(tmp_path):
+    folder = tmp_path / "cohort"
+    options = ["--members", "2", "--rounds", "1", "--division", "iid-64", "--key", "insecure-test-384"]
+    done = subprocess.run(
+        [*COMMAND, *options, "--plain", "--json", "--folder", str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert (outcome["settled"], outcome["mismatches"], outcome["trace_fits"]) == (True, [], True)
+    assert outcome["joint"]["1"]["accuracy"] > 0
+    assert set(outcome["alone"]) == set(outcome["memory"]) == {"member-1", "member-2"}
+    assert outcome["plain"] > 0 < outcome["plain_cpu_seconds"]
+    assert {"joint key", "train", "encrypt and prove", "close and settle"} <= set(outcome["stages"])
+    page = (folder / "report.html").read_text()
+    assert outcome["trace"] in page
+    assert json.loads((folder / "report.json").read_text()) | {"right": True} == outcome
+    assert np.load(folder / "joint.npz", allow_pickle=False).files
     assert processes_below(folder) == []
 
 
