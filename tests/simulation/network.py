@@ -6,6 +6,7 @@ A connection delivers or breaks: a message that is lost broke it, and both ends 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from random import Random
 
 from protocol.inputs import Heard, Input, PeerUp
@@ -61,10 +62,13 @@ class Network:
             self._give(one, PeerUp(other))
             self._give(other, PeerUp(one))
 
+    def divide(self, away: set[int], members: tuple[int, ...]) -> None:
+        """Cut some off from the rest, instead of whom was cut off before: what is whole again comes up."""
+        before, self.away = self.away, away
+        for one, other in combinations(members, 2):
+            if (one in before) != (other in before):
+                self.connect(one, other)
+
     def heal(self, members: tuple[int, ...]) -> None:
-        """End the partition: connections across it come up."""
-        away, self.away = self.away, set()
-        for one in sorted(away):
-            for other in members:
-                if other not in away:
-                    self.connect(one, other)
+        """End the partition."""
+        self.divide(set(), members)

@@ -161,10 +161,11 @@ class World:
         self.clock.after(self.rng.expovariate(1 / mean), strike)
 
     def _partition(self) -> None:
-        everyone = list(self.scenario.manifest.roster.indices)
-        self.network.away = set(self.rng.sample(everyone, self.rng.randint(1, len(everyone) - 1)))
+        everyone = tuple(self.scenario.manifest.roster.indices)
+        away = self.rng.sample(everyone, self.rng.randint(1, len(everyone) - 1))
+        self.network.divide(set(away), everyone)
         self.count("partition")
-        self.clock.after(self.rng.expovariate(1 / 30), lambda: self.network.heal(tuple(everyone)))
+        self.clock.after(self.rng.expovariate(1 / 30), lambda: self.network.heal(everyone))
 
     def _stall(self) -> None:
         self.ledger.stalled = True
