@@ -12,9 +12,9 @@ import trio
 from rich.console import Console
 
 from node.demo.bars import bars
-from node.demo.errand import run_errand
 from node.demo.outcome import Outcome
 from node.demo.wish import Wish
+from node.learning.errand import run_errand
 from node.learning.mnist.origin import obtain
 from node.learning.mnist.shards import write_shards
 

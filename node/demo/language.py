@@ -14,11 +14,11 @@ import trio
 from rich.console import Console
 
 from node.demo.bars import Bars, bars
-from node.demo.errand import run_errand
 from node.demo.outcome import Outcome
 from node.demo.plots import plot_losses
 from node.demo.verdict import Verdict
 from node.demo.wish import Wish
+from node.learning.errand import run_errand
 from protocol.errors import OperatorFault
 
 ERRANDS = "node.learning.causal.errands"

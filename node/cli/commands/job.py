@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,19 @@ def register(commands: Commands) -> None:
         "export",
         export_model,
         "write the current joint model as a NumPy archive",
-        "The node writes the file: name a place where its user may, and its unit lets it.",
-        examples=("starling job export 3fa1 /var/lib/starling/model.npz",),
+        "The node writes the file: name a place where its user may, and its unit lets it. --adapter makes\n"
+        "what other programs load with peft, of a job with a language model; it needs the extra qlora and\n"
+        "the base model that the node's configuration names.",
+        examples=(
+            "starling job export 3fa1 /var/lib/starling/model.npz",
+            "starling job export 3fa1 /var/lib/starling/model.npz --adapter ward-notes/",
+        ),
     )
     _job(export)
     export.add_argument("file", type=Path, help="where to; the node writes it")
+    export.add_argument(
+        "--adapter", type=Path, metavar="FOLDER", help="also write a language model's adapter for peft"
+    )
     _job(
         group.add(
             "clean",
@@ -219,9 +228,36 @@ def stop(call: Invocation) -> None:
 def export_model(call: Invocation) -> None:
     file: Path = call.arguments.file.absolute()
     path = str(file if file.suffix == ".npz" else file.with_name(file.name + ".npz"))
+    folder: Path | None = call.arguments.adapter
     with call.node() as node:
         found = node.call("export_model", job=call.arguments.job, path=path)
-    call.out.show(found, lambda: print(f"wrote {clean(found.get('path', path))}"))
+        job = {} if folder is None else node.call("job", job=call.arguments.job)
+    written = [found.get("path", path)]
+    if folder is not None:
+        found = {**found, "adapter": _adapter(call, job, path, folder)}
+        written.append(found["adapter"])
+    call.out.show(found, lambda: print("\n".join(f"wrote {clean(each)}" for each in written)))
+
+
+def _adapter(call: Invocation, job: Mapping[str, Any], model: str, folder: Path) -> str:
+    """Have a process that knows peft write the adapter; where it lies. Raises `OperatorFault`."""
+    import trio
+
+    from node.learning.errand import run_errand
+
+    if job["task"] != "causal-lm":
+        raise OperatorFault(
+            f"the task {job['task']} of this job has no adapters", remedy="leave --adapter out"
+        )
+    data = call.config().learning.data.get(job["task"])
+    if data is None:
+        raise OperatorFault(
+            "the base model is not known here", remedy="name the folder of causal-lm under [learning.data]"
+        )
+    wanted = ["--parameters", json.dumps(job["parameters"]), "--model", model, "--out", str(folder)]
+    command = ["node.learning.causal.errands", "adapter", *wanted, str(data)]
+    made: dict[str, str] = trio.run(run_errand, command, lambda *_: None)
+    return made["adapter"]
 
 
 def clean_up(call: Invocation) -> None:

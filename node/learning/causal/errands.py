@@ -2,6 +2,7 @@
 
     python -m node.learning.causal.errands shards --members 3 --out FOLDER
     python -m node.learning.causal.errands judge --model joint.npz --out ADAPTER MEMBER-FOLDER …
+    python -m node.learning.causal.errands adapter --model joint.npz --out ADAPTER MEMBER-FOLDER
     python -m node.learning.causal.errands train alone --rounds 4 MEMBER-FOLDER …
 
 They print progress and then their answer as lines of JSON (see `lines`). Losses are in nats per token on
@@ -22,8 +23,9 @@ from node.learning.causal.compare import Bench
 from node.learning.causal.export import read_archive, write_adapter
 from node.learning.causal.folder import open_folder
 from node.learning.causal.sample import own_shards, sample_base, sample_shards
+from node.learning.causal.task import CausalTask
 from node.learning.lines import LineMonitor, answer, own_output
-from node.learning.task import Monitor, Resources
+from node.learning.task import Monitor, Parameters, Resources
 from protocol.errors import StarlingError
 
 SAMPLE_TOKENS = 60
@@ -68,6 +70,16 @@ def judge(bench: Bench, model: Path, out: Path, base: Path, prompts: Sequence[st
         ],
         "adapter": str(write_adapter(bench.adapters, joint, base, out)),
     }
+
+
+def convert(folder: Path, parameters: Parameters, model: Path, out: Path) -> Path:
+    """Writes the joint adapters in `model` to `out` in peft's format, with a member's folder for the base.
+
+    Raises:
+        OperatorFault: the archive is not of a job with these parameters, or the base is not there.
+    """
+    task = CausalTask(parameters, Resources(data=folder))
+    return write_adapter(task.adapters, read_archive(task.adapters, model), open_folder(folder).base, out)
 
 
 def train(bench: Bench, contender: str, rounds: int, monitor: Monitor) -> dict[str, Any]:
@@ -129,10 +141,13 @@ def _parser() -> argparse.ArgumentParser:
     judging.add_argument("--model", type=Path, required=True)
     judging.add_argument("--out", type=Path, required=True)
     judging.add_argument("--prompt", action="append", default=[])
+    converting = _add(commands, "adapter", _convert)
+    converting.add_argument("--model", type=Path, required=True)
+    converting.add_argument("--out", type=Path, required=True)
     training = _add(commands, "train", _train)
     training.add_argument("contender", choices=CONTENDERS)
     training.add_argument("--rounds", type=int, required=True)
-    for command in (judging, training):
+    for command in (judging, converting, training):
         command.add_argument("--parameters", type=json.loads, default={}, help="a JSON object")
         command.add_argument("folders", type=Path, nargs="+")
     return parser
@@ -157,6 +172,11 @@ def _judge(chosen: argparse.Namespace, monitor: Monitor) -> dict[str, Any]:
     base = open_folder(chosen.folders[0]).base
     bench = Bench(chosen.folders, chosen.parameters, Resources(), monitor)
     return judge(bench, chosen.model, chosen.out, base, chosen.prompt)
+
+
+def _convert(chosen: argparse.Namespace, monitor: Monitor) -> dict[str, Any]:
+    made = convert(chosen.folders[0], chosen.parameters, chosen.model, chosen.out)
+    return {"adapter": str(made)}
 
 
 def _train(chosen: argparse.Namespace, monitor: Monitor) -> dict[str, Any]:

@@ -111,6 +111,12 @@ def test_a_model_is_exported_to_where_the_caller_is(starling, node: FakeNode, tm
     assert node.calls == [("export_model", "3fe1", str(tmp_path / "model.npz"))]
 
 
+def test_only_a_language_model_has_an_adapter_to_export(starling, node: FakeNode, tmp_path: Path):
+    done = starling("job", "export", "3FE1", str(tmp_path / "model"), "--adapter", str(tmp_path / "adapter"))
+    assert done.code == REFUSED
+    assert "the task mnist of this job has no adapters" in done.err
+
+
 def test_declining_gives_the_reason(starling, node: FakeNode):
     assert starling("job", "decline", "3fe1", "--reason", "no ethics vote").code == OK
     assert node.calls == [("decline", "3fe1", "no ethics vote")]

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import trio
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -14,6 +15,7 @@ from node.learning.causal.compare import Bench
 from node.learning.causal.errands import judge, make_shards, train
 from node.learning.causal.export import read_adapter, read_archive
 from node.learning.causal.folder import open_folder
+from node.learning.errand import run_errand
 from node.learning.task import Resources
 from protocol.errors import OperatorFault
 
@@ -115,6 +117,18 @@ def test_the_judge_measures_writes_and_exports_what_peft_loads(bench, tiny_base,
     plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(tiny_base), found["adapter"])
     loaded = {name: value for name, value in plain.state_dict().items() if "lora_" in name}
     assert len(loaded) == len(joint)
+
+
+def test_what_a_node_exported_becomes_what_peft_loads(bench, tmp_path):
+    joint = tuple(tensor + np.float32(0.05) for tensor in bench.task.initial())
+    names = [tensor.name for tensor in bench.adapters.shared]
+    np.savez(tmp_path / "joint.npz", **dict(zip(names, joint, strict=True)))
+    command = ["node.learning.causal.errands", "adapter", "--parameters", json.dumps(PARAMETERS)]
+    command += ["--model", str(tmp_path / "joint.npz"), "--out", str(tmp_path / "adapter")]
+    found = trio.run(run_errand, [*command, str(tmp_path / "data" / "member-1")], lambda *_: None)
+    assert found == {"adapter": str(tmp_path / "adapter")}
+    read = read_adapter(bench.adapters, tmp_path / "adapter")
+    assert all(np.array_equal(one, other) for one, other in zip(read, joint, strict=True))
 
 
 def test_an_archive_of_another_job_is_refused(bench, tmp_path):

@@ -1,4 +1,4 @@
-"""Commands of ours that load a training framework, each in a process of its own: the demo does not."""
+"""Commands of ours that load a training framework, each in a process of its own: their callers do not."""
 
 from __future__ import annotations
 

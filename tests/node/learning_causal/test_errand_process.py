@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from node.demo.errand import run_errand
+from node.learning.errand import run_errand
 from protocol.errors import OperatorFault
 
 
