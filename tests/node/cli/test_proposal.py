@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from node.learning.causal.recipe import read_recipe
 from node.learning.tensors import SharedTensor
 from node.peers import Card
-from node.proposal import build_manifest
+from node.proposal import build_manifest, parse_spec
 from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.errors import OperatorFault
 from protocol.manifest import Deadlines, Manifest
@@ -132,3 +133,11 @@ def test_a_job_alone_is_none():
 def test_two_members_with_one_identity_are_refused():
     with pytest.raises(OperatorFault, match="same name"):
         build([CARDS[0], CARDS[0], CARDS[1]])
+
+
+def test_the_example_of_a_language_model_is_a_job_with_the_defaults_it_claims():
+    example = tomllib.loads((Path(__file__).parents[3] / "config" / "job.language.example.toml").read_text())
+    recipe, in_force = read_recipe(parse_spec(example).parameters)
+    assert (recipe, in_force.keys()) == (read_recipe({})[0], {"base", *example["parameters"]})
+    manifest = build_manifest(example, [card(name) for name in example["members"]], SHARED, MODEL, in_force)
+    assert manifest.task == "causal-lm"
