@@ -164,7 +164,10 @@ class Operator:
         return job_summary(job)
 
     async def export_model(self, prefix: str, path: str) -> dict[str, Any]:
-        """Write the current global model as a NumPy archive of named tensors."""
+        """Write the current global model as a NumPy archive of named tensors.
+
+        Raises `OperatorFault` where it is not there yet, or where this process may not write.
+        """
         job = self.running.find(prefix)
         model = job.engine.state.history.model
         if not job.weights.has(model):
@@ -172,7 +175,14 @@ class Operator:
                 "the current model is not at this node yet", remedy="wait for the round's end"
             )
         weights = await trio.to_thread.run_sync(job.weights.get, model)
-        await trio.to_thread.run_sync(lambda: np.savez(Path(path), allow_pickle=False, **weights))
+        try:
+            await trio.to_thread.run_sync(lambda: np.savez(Path(path), allow_pickle=False, **weights))
+        except OSError as error:
+            raise OperatorFault(
+                f"the node cannot write {path}: {error.strerror}",
+                remedy="name a place where its user and its unit let it write, such as "
+                f"{self.around.config.node.state / 'model.npz'}",
+            ) from error
         return {"path": path, "model": model.hex(), "tensors": len(weights)}
 
     def head(self, prefix: str | None = None) -> dict[str, Any]:

@@ -108,9 +108,12 @@ PEERS = [
 
 
 class FakeNode:
-    """Answers like a node with one running job. `calls` remembers what it was asked to do."""
+    """Answers like a node with one running job. `calls` remembers what it was asked to do; unless it
+    `writes`, what it exports lies where its caller cannot see it.
+    """
 
     def __init__(self) -> None:
+        self.writes = True
         self.calls: list[tuple[Any, ...]] = []
         self.stopped = trio.Event()
         self.listeners: list[trio.MemorySendChannel[dict[str, Any]]] = []
@@ -173,6 +176,8 @@ class FakeNode:
 
     async def export_model(self, prefix: str, path: str) -> dict[str, Any]:
         self.calls.append(("export_model", prefix, path))
+        if self.writes:
+            Path(path).write_bytes(b"model")
         return {"path": path}
 
     def head(self, prefix: str | None = None) -> dict[str, Any]:

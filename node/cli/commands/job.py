@@ -232,6 +232,11 @@ def export_model(call: Invocation) -> None:
     with call.node() as node:
         found = node.call("export_model", job=call.arguments.job, path=path)
         job = {} if folder is None else node.call("job", job=call.arguments.job)
+    if not Path(path).exists():
+        raise OperatorFault(
+            f"the node wrote {path}, but only the node sees it there",
+            remedy="its unit gives it a /tmp of its own: name a place such as /var/lib/starling/model.npz",
+        )
     written = [found.get("path", path)]
     if folder is not None:
         found = {**found, "adapter": _adapter(call, job, path, folder)}

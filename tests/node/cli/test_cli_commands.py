@@ -111,6 +111,13 @@ def test_a_model_is_exported_to_where_the_caller_is(starling, node: FakeNode, tm
     assert node.calls == [("export_model", "3fe1", str(tmp_path / "model.npz"))]
 
 
+def test_a_model_that_only_the_node_can_see_is_not_called_exported(starling, node: FakeNode, tmp_path: Path):
+    node.writes = False
+    done = starling("job", "export", "3fe1", tmp_path / "model.npz")
+    assert done.code == REFUSED
+    assert "only the node sees it" in done.err
+
+
 def test_only_a_language_model_has_an_adapter_to_export(starling, node: FakeNode, tmp_path: Path):
     done = starling("job", "export", "3FE1", str(tmp_path / "model"), "--adapter", str(tmp_path / "adapter"))
     assert done.code == REFUSED

@@ -42,6 +42,8 @@ async def test_a_job_runs_settles_and_fits_the_specification(tmp_path):
             path = tmp_path / "model.npz"
             assert client.call("export_model", job=job, path=str(path))["tensors"] > 0
             assert path.exists()
+            with pytest.raises(OperatorFault, match=r"cannot write .*: Not a directory"):
+                client.call("export_model", job=job, path=str(path / "inside.npz"))
             settlement = client.call("head", job=job)["settlement"]
             assert [each["on_chain"] for each in settlement] == [True, True, True]
             moved = client.call("storage")["jobs"][0]
