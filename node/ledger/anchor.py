@@ -100,11 +100,19 @@ def build(wallet: Wallet, tip: Tip, record: bytes) -> Transaction:
     return transaction.parse(raw)
 
 
-def find_tip(utxo: Iterable[tuple[TxIn, TxOut]], address: bytes, head_id: str) -> Tip | None:
-    """The output at `address` that carries the chain; before the first anchor, the richest plain one."""
-    own = [(at, out) for at, out in utxo if out.address == address]
-    chained = [(at, out) for at, out in own if out.datum is not None and decode(out.datum)]
-    plain = [(at, out) for at, out in own if out.datum is None and out.datum_hash is None]
+def find_tip(
+    utxo: Iterable[tuple[TxIn, TxOut]], address: bytes, head_id: str, link: bytes | None = None
+) -> Tip | None:
+    """The output at `address` that carries the chain; before the first anchor, the richest one.
+
+    `link` is what the order says that the next anchor must claim, where that is known. Before the first
+    anchor, an output with a datum comes from an earlier head, whose chain ended there: here it is money.
+    """
+    begun = link != first_link(head_id)
+    own = [(at, out) for at, out in utxo if out.address == address and out.datum_hash is None]
+    chained = [(at, out) for at, out in own if begun and out.datum is not None and decode(out.datum)]
+    chained = [(at, out) for at, out in chained if transaction.blake2b(out.datum or b"") == link] or chained
+    plain = [(at, out) for at, out in own if out.datum is None or not begun]
     if chained:
         at, output = max(chained, key=lambda pair: (pair[1].lovelace, pair[0]))
         return Tip(at, output, transaction.blake2b(output.datum or b""))

@@ -167,10 +167,10 @@ class Session:
         sequence, message = self._parse(text)
         if sequence is not None and sequence <= last:
             return last
-        if self.life.is_foreign(message):
-            _log.warning("ForeignHeadMessage", node=repr(self.node), kind=type(message).__name__)
-        else:
+        if not self.life.is_foreign(message):
             await self._handle(message)
+        elif self.life.state is not LedgerState.FINALISED:  # after its end, the node goes on to other heads
+            _log.warning("ForeignHeadMessage", node=repr(self.node), kind=type(message).__name__)
         return last if sequence is None else sequence
 
     def _parse(self, text: str | bytes) -> tuple[int | None, msg.Message]:
@@ -272,7 +272,8 @@ class Session:
         own = utxo_json.from_json(snapshot.utxo, (address,))
         if arrived:
             own |= {at: o for at, o in snapshot.signable.to_commit.items() if o.address == address}
-        self.submission.chain_at(anchor.find_tip(own.items(), address, snapshot.head_id))
+        link = self.order.links.get(self.members.get(address, 0))
+        self.submission.chain_at(anchor.find_tip(own.items(), address, snapshot.head_id, link))
         self.resume_sending()
 
     async def _catch_up(self, to: int, current: msg.Snapshot | None = None) -> None:

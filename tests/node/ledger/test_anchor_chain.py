@@ -131,6 +131,17 @@ def test_the_tip_is_the_chained_output_and_else_the_richest_plain_one():
     assert anchor.find_tip([], WALLET.address, HEAD) is None
 
 
+def test_a_chain_that_an_earlier_head_left_is_not_gone_on_with():
+    old = TxOut(WALLET.address, 9_000_000, anchor.encode(b"old", TIP.link))
+    utxo = {TxIn(bytes(32), 0): old}
+    first = anchor.find_tip(utxo.items(), WALLET.address, HEAD, anchor.first_link(HEAD))
+    assert (first.output, first.link) == (old, anchor.first_link(HEAD))
+    new = TxOut(WALLET.address, 3_000_000, anchor.encode(b"new", first.link))
+    link = transaction.blake2b(new.datum)
+    again = anchor.find_tip([*utxo.items(), (TxIn(bytes(32), 1), new)], WALLET.address, HEAD, link)
+    assert (again.output, again.link) == (new, link)
+
+
 def test_adding_a_witness_keeps_the_rest(wallets):
     once = transaction.parse(wallets[0].sign(anchor.build(wallets[1], TIP, b"x").body))
     twice = transaction.parse(

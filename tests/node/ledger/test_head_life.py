@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 import trio
 import trio.testing
 
@@ -272,6 +273,26 @@ async def test_the_end_of_a_head_is_learnt_late(cohort, take):
         cohort.nursery.start_soon(late.run)
     assert [r.datum for r in await take(late, 1)] == [b"last words"]
     assert anchor.decode(events[-1].datums[1])[1] == b"last words"
+
+
+async def test_the_next_head_begins_chains_of_its_own_with_what_the_last_one_left(cohort, take):
+    with structlog.testing.capture_logs() as logs:
+        for number in (b"first", b"second"):
+            ledgers = await _three(cohort)
+            await cohort.fund(*ledgers)
+            for ledger in ledgers:
+                await ledger.submit(number)
+            records = await take(ledgers[0], 3)
+            assert [r.datum for r in records] == 3 * [number]
+            head_id = ledgers[0].status().head_id
+            await ledgers[0].close()
+            await ledgers[0].fanout()
+    chain = await cohort.emulator.chain_utxo(cohort.wallets[0].address)
+    report = audit_settlement(
+        chain, {cohort.wallets[0].address: 1}, {1: anchor.chain_digest(head_id, [b"second"])}, head_id
+    )
+    assert report.settled
+    assert {"AnchorChainBroken", "ForeignHeadMessage"}.isdisjoint(entry["event"] for entry in logs)
 
 
 async def test_commands_that_the_head_refuses_are_errors(cohort):
