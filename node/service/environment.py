@@ -26,7 +26,7 @@ def check_prefix(prefix: Path) -> None:
     """Raise `OperatorFault` for an environment that the service could not see."""
     if not prefix.is_absolute():
         raise OperatorFault(f"{prefix} is not absolute", remedy="name the environment from / on")
-    if (hidden := _hider(prefix)) is not None:
+    if (hidden := hider(prefix)) is not None:
         raise OperatorFault(
             f"the service cannot see {prefix}: its unit hides {hidden}",
             remedy="let it have an environment of its own, with --prefix /opt/starling",
@@ -35,14 +35,15 @@ def check_prefix(prefix: Path) -> None:
 
 def check_interpreter() -> None:
     """Raise `OperatorFault` for an interpreter below an environment that the service could not see."""
-    if (hidden := _hider(Path(sys.base_prefix))) is not None:
+    if (hidden := hider(Path(sys.base_prefix))) is not None:
         raise OperatorFault(
             f"the service cannot see the Python at {sys.base_prefix}: its unit hides {hidden}",
             remedy="install with the system's own: /usr/bin/python3 -m venv /opt/starling, and so on",
         )
 
 
-def _hider(place: Path) -> str | None:
+def hider(place: Path) -> str | None:
+    """The folder by which the unit hides `place` from the service; None where the service sees it."""
     return next((folder for folder in UNSEEN if place.is_relative_to(folder)), None)
 
 

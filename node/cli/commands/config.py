@@ -77,10 +77,18 @@ def _network(config: Config) -> str:
 
 
 def _data(config: Config) -> str:
+    from node.service.environment import hider
+    from node.service.layout import SOCKET
+
     for task, folder in config.learning.data.items():
-        if not folder.exists() or not os.access(folder, os.R_OK):
+        if not os.access(folder, os.R_OK):
             raise OperatorFault(
                 f"learning.data.{task}: {folder} is not there, or not readable", remedy="name where they lie"
+            )
+        if str(config.socket) == SOCKET and (hidden := hider(folder)) is not None:
+            raise OperatorFault(
+                f"learning.data.{task}: the service cannot see {folder}: its unit hides {hidden}",
+                remedy="put them elsewhere, such as below /srv",
             )
     return ", ".join(sorted(config.learning.data)) or "none: this node can take part in no job"
 

@@ -9,6 +9,8 @@ import pytest
 
 from node.config import load_config
 from node.keys import load_keys
+from node.service import environment
+from node.service.layout import SOCKET
 
 
 @pytest.fixture
@@ -100,6 +102,25 @@ def test_the_check_finds_every_fault_at_once(starling, made: Path, tmp_path: Pat
     faults = {each["check"]: each["remedy"] for each in told.json if not each["ok"]}
     assert faults.keys() == {"keys", "state", "network", "data", "control socket"}
     assert all(faults.values())
+
+
+def outcome_of(starling, config: Path, check: str):
+    told = starling("config", "check", "--config", config, "--json").json
+    return {each["check"]: each for each in told}[check]
+
+
+def test_data_that_the_service_cannot_see_are_a_fault(
+    starling, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(environment, "UNSEEN", (str(tmp_path),))
+    assert outcome_of(starling, made, "data")["ok"]
+    made.write_text(f'{made.read_text()}\n[control]\nsocket = "{SOCKET}"\n')
+    assert "the service cannot see" in outcome_of(starling, made, "data")["found"]
+
+
+def test_data_at_an_impossible_place_are_a_fault_and_no_bug(starling, made: Path, tmp_path: Path):
+    made.write_text(made.read_text().replace(str(tmp_path / "mnist"), "/" + 300 * "x"))
+    assert not outcome_of(starling, made, "data")["ok"]
 
 
 def test_a_wrong_key_is_named(starling, made: Path):
