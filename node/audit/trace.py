@@ -79,10 +79,10 @@ def check_runs(runs: Sequence[Run], limits: Limits | None = None, *, refine: boo
     return [results[index] for index in range(len(runs))]
 
 
-def check_files(files: Iterable[Path], roster: Roster | None = None) -> Checked:
-    """Checks the logs of one cohort."""
+def check_files(files: Iterable[Path], roster: Roster | None = None, job: str = "") -> Checked:
+    """Checks the logs of one cohort, of the one job in them whose digest begins so."""
     try:
-        run = read_run(files, roster)
+        run = read_run(files, roster, job)
     except Misfit as misfit:
         return Checked(0, misfit)
     return check_runs([run])[0]
@@ -245,11 +245,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Check the logs of one cohort against the specification.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="NDJSON logs, one cohort's")
+    parser.add_argument(
+        "--job", default="", metavar="PREFIX", help="of a log with several: how its digest begins"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args(arguments)
     begun = time.monotonic()
     try:
-        checked = check_files(options.files)
+        checked = check_files(options.files, job=options.job)
     except (TlcUnavailable, Misfit, OSError) as wrong:
         print(wrong, file=sys.stderr)
         return 2

@@ -134,21 +134,32 @@ class Run:
         return sum(len(stream) for stream in self.streams.values())
 
 
-def read_run(files: Iterable[Path], roster: Roster | None = None) -> Run:
-    """Reads the logs of one cohort. Raises `Misfit` at the first line that is wrong in itself."""
+def read_run(files: Iterable[Path], roster: Roster | None = None, job: str = "") -> Run:
+    """Reads the logs of one cohort, of the one job whose digest begins so. Raises `Misfit` at the first line
+    that is wrong in itself, and where there is more than one such job."""
     texts = []
     for file in files:
         if file.stat().st_size > MAX_FILE:
             raise Misfit(f"{file.name} is larger than {MAX_FILE} bytes")
         texts.append((file.name, file.read_text(encoding="utf-8", errors="replace").splitlines()))
-    return parse_run(texts, roster)
+    return parse_run(texts, roster, job)
 
 
-def parse_run(texts: Iterable[tuple[str, Iterable[str]]], roster: Roster | None = None) -> Run:
+def parse_run(texts: Iterable[tuple[str, Iterable[str]]], roster: Roster | None = None, job: str = "") -> Run:
     """The run in `texts`, each a name and its lines. `roster` stands in where no line states it."""
     lines: list[Line] = []
+    jobs: set[str] = set()
     for name, text in texts:
         for number, entry in _entries(name, text):
+            of = str(entry.get("job", ""))
+            if not of.startswith(job):
+                continue
+            jobs.add(of)
+            if len(jobs) > 1:
+                first, other = sorted(each[:8] for each in jobs)
+                raise Misfit(
+                    f"events of more than one job, such as {first} and {other}: name one, as --job {other}"
+                )
             if entry["event"] == "Roster":
                 stated = _roster(entry)
                 if roster is not None and stated != roster:
@@ -159,7 +170,8 @@ def parse_run(texts: Iterable[tuple[str, Iterable[str]]], roster: Roster | None 
                 if len(lines) > MAX_EVENTS:
                     raise Misfit(f"more than {MAX_EVENTS} events in one run")
     if roster is None:
-        raise Misfit("no Roster line: members and thresholds are unknown")
+        of_job = f" of a job {job}" if job else ""
+        raise Misfit(f"no Roster line{of_job}: members and thresholds are unknown")
     return Run(roster, _streams(lines, roster))
 
 

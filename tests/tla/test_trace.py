@@ -256,6 +256,24 @@ def test_files_of_members_are_merged(tmp_path: Path) -> None:
     assert main([str(path) for path in sorted(tmp_path.iterdir())]) == 0
 
 
+def test_a_log_of_several_jobs_is_checked_a_job_at_a_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = "3fa1" * 16, "b0b1" * 16
+    wrong = legal()
+    find(wrong, "Combine")["model"] = "bad"
+    lines = [line | {"job": good} for line in legal()] + [line | {"job": bad} for line in wrong]
+    path = tmp_path / "node.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    assert main([str(path)]) == 1
+    assert "more than one job, such as 3fa13fa1 and b0b1b0b1" in capsys.readouterr().out
+    assert main([str(path), "--job", "3fa1"]) == 0
+    assert main([str(path), "--job", "b0b1"]) == 1
+    assert "Combine" in capsys.readouterr().out
+    assert main([str(path), "--job", "77"]) == 1
+    assert "no Roster line of a job 77" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

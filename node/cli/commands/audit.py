@@ -19,8 +19,12 @@ def register(commands: Commands) -> None:
         trace,
         "check the logs of one cohort against the specification",
         "Needs TLC. The exit code is 1 where they do not fit, or could not be checked.",
-        examples=("starling audit trace clinic-a.jsonl clinic-b.jsonl clinic-c.jsonl",),
+        examples=(
+            "starling audit trace clinic-a.jsonl clinic-b.jsonl clinic-c.jsonl",
+            "starling audit trace --job 3fa1 clinic-a.jsonl clinic-b.jsonl clinic-c.jsonl",
+        ),
     )
+    trace_parser.add_argument("--job", type=job_prefix, help="of logs with several: " + PREFIX_HELP)
     trace_parser.add_argument("files", nargs="+", metavar="FILE", help="the members' logs")
     head_parser = group.add(
         "head",
@@ -37,8 +41,10 @@ def register(commands: Commands) -> None:
 def trace(call: Invocation) -> int:
     from node.audit.trace import main
 
-    files = [str(Path(file)) for file in call.arguments.files]
-    return OK if main([*files, "--json"] if call.out.as_json else files) == 0 else REFUSED
+    chosen = [str(Path(file)) for file in call.arguments.files]
+    chosen += ["--job", call.arguments.job] if call.arguments.job else []
+    chosen += ["--json"] if call.out.as_json else []
+    return OK if main(chosen) == 0 else REFUSED
 
 
 def head(call: Invocation) -> int:

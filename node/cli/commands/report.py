@@ -57,7 +57,7 @@ def run(call: Invocation) -> None:
         )
     try:
         story = tell(job, rounds, head, read_events(log))
-        text = page(story, name, _checked(asked.trace) if asked.trace else None)
+        text = page(story, name, _checked(asked.trace, job["job"]) if asked.trace else None)
         out: Path = asked.out or Path(f"starling-{job['job'][:8]}.html")
         out.write_text(text)
     except OSError as error:
@@ -65,14 +65,14 @@ def run(call: Invocation) -> None:
     call.out.show({"file": str(out)}, lambda: print(f"written to {out}"))
 
 
-def _checked(logs: list[Path]) -> Checked:
+def _checked(logs: list[Path], job: str) -> Checked:
     from node.audit.tlc import TlcUnavailable
     from node.audit.trace import check_files
     from node.audit.trace_log import Misfit
     from node.report.page import Checked
 
     try:
-        found = check_files(logs)
+        found = check_files(logs, job=job)
     except (TlcUnavailable, Misfit) as error:
         raise OperatorFault(
             f"the logs cannot be checked: {error}", remedy="see `starling audit trace`"
