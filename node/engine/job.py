@@ -99,6 +99,7 @@ class JobNode:
         self._rounds: RoundWork
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
+        self._settled = trio.Event()
         self._evaluated = trio.open_memory_channel[tuple[int, bytes]](1000)
 
     async def prepare(self) -> None:
@@ -180,12 +181,13 @@ class JobNode:
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         try:
             with self._scope:
-                if history.key is not None:
+                if history.key is not None and not self.over:
                     await self._use_key(history.attempt)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.anchors.run)
                     nursery.start_soon(self.bulletin.run)
                     nursery.start_soon(self._evaluate_models)
+                    nursery.start_soon(self._let_crypto_go)
                     nursery.start_soon(self.engine.run, self._perform)
         finally:
             with trio.CancelScope(shield=True):
@@ -340,6 +342,11 @@ class JobNode:
                 return
         log.error("KeyShareMissing", attempt=attempt)
 
+    async def _let_crypto_go(self) -> None:
+        """End the crypto worker with the job: a node has many jobs that are over."""
+        await self._settled.wait()
+        await self._crypto.aclose()
+
     async def _evaluate_models(self) -> None:
         async for number, model in self._evaluated[1]:
             try:
@@ -356,6 +363,8 @@ class JobNode:
             model = bytes.fromhex(str(fields["model"]))
             if self.weights.has(model):
                 self._evaluated[0].send_nowait((int(str(fields["round"])), model))
+        elif event.event == "SettleJob":
+            self._settled.set()
         self.bulletin.transition(event)
 
     @property

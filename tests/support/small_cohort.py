@@ -110,6 +110,22 @@ class Running:
         await self.processes.kill_member(index)
         await self.processes.start_member(index)
 
+    async def until_without(self, module: str) -> None:
+        """Return when no daemon has a worker process of this module."""
+        with trio.fail_after(PATIENCE):
+            while self._has_worker(module):
+                await trio.sleep(0.1)
+
+    def _has_worker(self, module: str) -> bool:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent in self.processes.pids and module in (process / "cmdline").read_text().split("\0"):
+                    return True
+            except OSError:
+                continue  # it has just ended
+        return False
+
     def check_trace(self) -> None:
         """Raise AssertionError unless all logs together fit the specification."""
         checked = check_files([member.log for member in self.plan.members])

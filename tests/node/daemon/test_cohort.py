@@ -59,8 +59,10 @@ async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
             [told] = client.call("rounds", job=job)
             head = client.call("head", job=job)
         assert set(told["seconds"]) == {stage for stage, _, _ in STAGES}
+        await running.until_without("node.crypto.worker")
         await running.restart(2)
         await running.until_over()
+        await running.until_without("node.crypto.worker")
         with running.client(2) as client:
             assert client.call("rounds", job=job) == [told]
             again = client.call("head", job=job)
