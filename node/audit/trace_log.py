@@ -152,9 +152,9 @@ def parse_run(texts: Iterable[tuple[str, Iterable[str]]], roster: Roster | None 
     for name, text in texts:
         for number, entry in _entries(name, text):
             of = str(entry.get("job", ""))
-            if not of.startswith(job):
+            if of and not of.startswith(job):
                 continue
-            jobs.add(of)
+            jobs.update({of} - {""})
             if len(jobs) > 1:
                 first, other = sorted(each[:8] for each in jobs)
                 raise Misfit(

@@ -55,7 +55,8 @@ class Digits:
         outcome.alone = {name: _final(course)[self.metric] for name, course in courses.items()}
         if plain is not None:
             outcome.plain = _final(plain)[self.metric]
-            outcome.plain_cpu_seconds = float(plain["cpu_seconds"])
+            each = float(plain["cpu_seconds"])  # of one member in one round
+            outcome.plain_cpu_seconds = each * wish.members * wish.rounds
 
     async def _train_without_protocol(
         self, groups: dict[str, list[Path]], rounds: int, console: Console

@@ -108,7 +108,9 @@ def test_a_wrong_partial_decryption_is_refused_by_its_proof():
 
     def shifted(original):
         def run(key, *rest: object):
-            return [value * (1 + key.public.n) % key.public.n**2 for value in original(key, *rest)]
+            square = key.public.n**2
+            others = [value * (1 + key.public.n) % square for value in original(key, *rest)]
+            return [min(value, square - value) for value in others]
 
         return run
 
