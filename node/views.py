@@ -8,6 +8,7 @@ from typing import Any
 from node.engine.bulletin import Figures
 from node.engine.job import JobNode
 from node.engine.traffic import Total
+from node.ledger.interface import LedgerState
 from node.network import PeerStatus
 from node.peers import Card
 from protocol.lifecycle import mismatches
@@ -41,7 +42,7 @@ def job_summary(job: JobNode) -> dict[str, Any]:
         "name": job.manifest.name,
         "me": job.me,
         "members": job.manifest.roster.size,
-        "phase": "declined" if state.life.declined else state.history.phase.value,
+        "phase": _phase(job),
         "head": state.life.head.value,
         "accepted": state.life.accepted,
         "round": current.number if current is not None else len(state.history.past),
@@ -51,6 +52,14 @@ def job_summary(job: JobNode) -> dict[str, Any]:
         "paused": job.paused,
         "over": job.over,
     }
+
+
+def _phase(job: JobNode) -> str:
+    """Where the job is, or how it ended."""
+    state = job.engine.state
+    if state.life.declined:
+        return "declined"
+    return "cut short" if job.settled and not state.history.over else state.history.phase.value
 
 
 def job_view(job: JobNode) -> dict[str, Any]:
@@ -119,11 +128,13 @@ def round_views(job: JobNode) -> list[dict[str, Any]]:
 def head_view(job: JobNode) -> dict[str, Any]:
     """The head of a job as operators see it, also when it is closed for long."""
     status, life = job.anchors.status, job.engine.state.life
+    # A job that was settled before this start has not looked at its head since.
+    seen = not job.settled or status.state is LedgerState.FINALISED
     view: dict[str, Any] = {
         "job": job.job.hex(),
-        "state": "paused here" if job.paused else status.state.value,
+        "state": "paused here" if job.paused else (status.state if seen else LedgerState.FINALISED).value,
         "waits_for": "" if job.over else status.waits_for,
-        "since": status.since,
+        "since": status.since if seen else None,
         "head_id": status.head_id or job.head_id,
         "slot": job.engine.state.history.slots if job.over else status.slot,
         "snapshot": status.snapshot,

@@ -57,11 +57,12 @@ from protocol.journal import (
     HeldShare,
     OwnRecord,
     Released,
+    Settled,
     Woke,
 )
 from protocol.manifest import Manifest
 from protocol.records import Commit, Join, KeyAbandon, KeyShare, Record, Result, Share, Stop
-from protocol.state import State, Turn
+from protocol.state import Head, State, Turn
 
 MAX_BACKLOG = 10_000
 """Inputs that wait for one append to the journal: thousands of times more than a healthy disk allows."""
@@ -234,6 +235,8 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, ended=number, models=(*state.models, model)[-2:])
         case Burned(round=number):
             return replace(state, ended=number)
+        case Settled(final=final):
+            return replace(state, life=replace(life, head=Head.SETTLED, final=dict(final)))
         case OwnRecord(record=record):
             chain = Chain(record.seq, record.digest())
             own = replace(own, chain=chain, pending=(*own.pending, record))

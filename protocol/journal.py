@@ -10,8 +10,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from protocol.crypto.threshold import MAX_MEMBERS
 from protocol.records import Record
-from protocol.wire import AttemptNumber, Digest, RoundNumber, Wire
+from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, Wire
 
 
 class Woke(Wire, frozen=True, tag="woke"):
@@ -75,7 +76,16 @@ class Burned(Wire, frozen=True, tag="burned"):
     round: RoundNumber
 
 
-AnyEntry = Woke | Accepted | OwnRecord | BegunKey | HeldShare | AdoptedKey | Released | Adopted | Burned
+class Settled(Wire, frozen=True, tag="settled"):
+    """The head was fanned out, with the records of these digests as the members' last on L1. It is not asked
+    again: by the next start the hydra-node may have been removed, or be in another head."""
+
+    final: Annotated[tuple[tuple[MemberIndex, Digest], ...], Meta(max_length=MAX_MEMBERS)]
+
+
+AnyEntry = (
+    Woke | Accepted | OwnRecord | BegunKey | HeldShare | AdoptedKey | Released | Adopted | Burned | Settled
+)
 
 
 class Entry(Wire, frozen=True):

@@ -19,7 +19,7 @@ from protocol.inputs import (
     PeerUp,
     StopRequested,
 )
-from protocol.journal import Accepted
+from protocol.journal import Accepted, Settled
 from protocol.messages import Accept, Decline, Message, Propose
 from protocol.records import Join, Record, Stop
 from protocol.state import Action, Head, State, Turn
@@ -82,7 +82,9 @@ def on_head_closed(turn: Turn, given: HeadClosed) -> None:
 
 def on_head_final(turn: Turn, given: HeadFinal) -> None:
     """What the chain holds in the end."""
-    turn.life(head=Head.CLOSED, final=dict(given.datums))
+    digests = {member: _digest_of(datum) for member, datum in given.datums.items()}
+    final = {member: digest for member, digest in digests.items() if digest is not None}
+    turn.life(head=Head.CLOSED, final=final)
 
 
 def on_membership_proved(turn: Turn, given: MembershipProved) -> None:
@@ -134,6 +136,7 @@ def _settle_job(turn: Turn) -> None:
     differing = mismatches(turn.state)
     turn.life(head=Head.SETTLED)
     turn.emit("SettleJob", mismatches=differing)
+    turn.journal(Settled(tuple(sorted((turn.state.life.final or {}).items()))))
 
 
 def mismatches(state: State) -> tuple[int, ...]:
@@ -143,14 +146,22 @@ def mismatches(state: State) -> tuple[int, ...]:
     return tuple(
         member
         for member in state.manifest.roster.indices
-        if member in chains and _digest_of(final.get(member)) != chains[member].digest
+        if member in chains and final.get(member) != chains[member].digest
     )
 
 
-def _digest_of(datum: bytes | None) -> bytes | None:
-    """The digest of the record in a final datum; None where there is none, or no record in it."""
+def over(state: State) -> bool:
+    """Whether nothing is left to do, settlement included. A head that was closed early ends a job too."""
+    settled = state.life.head is Head.SETTLED
+    return bool(state.life.declined) or (
+        settled and (state.history.phase is Phase.ABORTED or _done_here(state))
+    )
+
+
+def _digest_of(datum: bytes) -> bytes | None:
+    """The digest of the record in a final datum; None where there is none in it."""
     try:
-        return None if datum is None else Record.from_bytes(datum).digest()
+        return Record.from_bytes(datum).digest()
     except EncodingError:
         return None
 

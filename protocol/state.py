@@ -30,7 +30,8 @@ class Head(Enum):
 
 @dataclass(frozen=True)
 class Life:
-    """Where the job is before and after the ledger orders it. `accepted` is durable."""
+    """Where the job is before and after the ledger orders it. `accepted` and a settled head are durable;
+    `final` has the digest of each member's last record on L1."""
 
     accepted: bool = False
     accepts: frozenset[int] = frozenset()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from protocol.history import OpenRound, Phase
+from protocol.lifecycle import over
 from protocol.state import Head, State
 
 
@@ -50,6 +51,8 @@ def waiting_for(state: State) -> Wait:
         return Wait(For.DISK)
     if state.life.declined:
         return Wait(For.NOTHING)
+    if state.life.head in (Head.CLOSED, Head.SETTLED):
+        return _at_the_end(state)
     match state.history.phase:
         case Phase.JOINING:
             return _before_start(state)
@@ -104,5 +107,7 @@ def _at_the_end(state: State) -> Wait:
             return Wait(For.CLOSE)
         case Head.CLOSED:
             return Wait(For.SETTLEMENT)
+        case Head.SETTLED if not over(state):
+            return Wait(For.MODEL)
         case _:
             return Wait(For.NOTHING)

@@ -87,14 +87,21 @@ class Bulletin:
 
     async def run(self) -> None:
         """Write down what rounds measured, until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake = trio.Event()
-            while self._changed:
-                number = self._changed.pop()
-                told = msgspec.json.encode(self.rounds[number])
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._journal.keep_round, self._job, number, told)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                await self._write()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._write()
+
+    async def _write(self) -> None:
+        while self._changed:
+            number = self._changed.pop()
+            told = msgspec.json.encode(self.rounds[number])
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._journal.keep_round, self._job, number, told)
 
     def _time(self, event: str, fields: dict[str, Any]) -> None:
         if event not in ROUND_EVENTS:

@@ -37,6 +37,7 @@ from protocol.errors import OperatorFault, StarlingError
 from protocol.history import Phase
 from protocol.inputs import Heard, Input, MembershipProved, PeerUp
 from protocol.journal import HeldShare
+from protocol.lifecycle import over
 from protocol.manifest import Manifest
 from protocol.membership import prove_membership
 from protocol.messages import Message
@@ -99,7 +100,6 @@ class JobNode:
         self._rounds: RoundWork
         self._scope = trio.CancelScope()
         self._ended = trio.Event()
-        self._settled = trio.Event()
         self._evaluated = trio.open_memory_channel[tuple[int, bytes]](1000)
 
     async def prepare(self) -> None:
@@ -176,19 +176,22 @@ class JobNode:
         self._gaps = Gaps(self.post.others, self.post.ask)
 
     async def run(self) -> None:
-        """Take part until cancelled or paused; `open` comes first."""
-        history = self.engine.state.history
+        """Take part until the job is settled, cancelled or paused; `open` comes first.
+
+        A job that is settled costs a node no process and no connection: a node has many of them.
+        """
+        if self.settled:
+            return
         self._scope, self._ended = trio.CancelScope(), trio.Event()
         try:
             with self._scope:
-                if history.key is not None and not self.over:
-                    await self._use_key(history.attempt)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self.anchors.run)
                     nursery.start_soon(self.bulletin.run)
-                    nursery.start_soon(self._evaluate_models)
-                    nursery.start_soon(self._let_crypto_go)
                     nursery.start_soon(self.engine.run, self._perform)
+                    nursery.start_soon(self._end_evaluations)
+                    await self._evaluate_models()
+                    nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
                 await self._crypto.aclose()
@@ -231,10 +234,11 @@ class JobNode:
         self.bulletin.tell("JobUnpaused", {})
 
     def give(self, given: Input) -> None:
-        """Hand an input to the engine. Raises `OperatorFault` while the job is paused here."""
+        """Hand an input to the engine, if it can matter. Raises `OperatorFault` while the job is paused."""
         if self.paused:
             raise OperatorFault("the job is paused here", remedy="`starling job resume` goes on with it")
-        self.engine.give(given)
+        if not self.settled:
+            self.engine.give(given)
 
     async def peer_up(self, contact: int) -> None:
         """A connection to a contact came up: tell it what it may have missed."""
@@ -342,10 +346,10 @@ class JobNode:
                 return
         log.error("KeyShareMissing", attempt=attempt)
 
-    async def _let_crypto_go(self) -> None:
-        """End the crypto worker with the job: a node has many jobs that are over."""
-        await self._settled.wait()
-        await self._crypto.aclose()
+    async def _end_evaluations(self) -> None:
+        """No model comes after the settlement, which is in the journal when nothing is held back."""
+        await self.engine.wait_for(lambda state: self.settled and state.held_back is None)
+        self._evaluated[0].close()
 
     async def _evaluate_models(self) -> None:
         async for number, model in self._evaluated[1]:
@@ -363,8 +367,6 @@ class JobNode:
             model = bytes.fromhex(str(fields["model"]))
             if self.weights.has(model):
                 self._evaluated[0].send_nowait((int(str(fields["round"])), model))
-        elif event.event == "SettleJob":
-            self._settled.set()
         self.bulletin.transition(event)
 
     @property
@@ -375,8 +377,12 @@ class JobNode:
     @property
     def over(self) -> bool:
         """Whether nothing is left to do, settlement included."""
-        state = self.engine.state
-        return bool(state.life.declined) or (state.life.ended and state.life.head is Head.SETTLED)
+        return over(self.engine.state)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the job is over with a head that is gone: no input can change anything."""
+        return self.over and self.engine.state.life.head is Head.SETTLED
 
     @property
     def phase(self) -> Phase:

@@ -68,7 +68,7 @@ def _section(title: str, *content: object) -> Markup:
 
 def _header(story: Story) -> Markup:
     phase = clean(story.job["phase"])
-    mood = {"finished": "good", "aborted": "bad", "declined": "bad"}.get(phase, "wait")
+    mood = {"finished": "good", "aborted": "bad", "declined": "bad", "cut short": "bad"}.get(phase, "wait")
     reason = clean(story.job.get("reason") or "")
     return joined(
         element(

@@ -59,15 +59,16 @@ async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
             [told] = client.call("rounds", job=job)
             head = client.call("head", job=job)
         assert set(told["seconds"]) == {stage for stage, _, _ in STAGES}
-        await running.until_without("node.crypto.worker")
+        await running.until_without_workers()
         await running.restart(2)
         await running.until_over()
-        await running.until_without("node.crypto.worker")
         with running.client(2) as client:
             assert client.call("rounds", job=job) == [told]
             again = client.call("head", job=job)
-            for name in ("head_id", "slot", "settlement"):
+            for name in ("state", "head_id", "slot", "settlement"):
                 assert again[name] == head[name]
+        assert not running.has_workers()
+        with running.client(2) as client:
             cleaned = client.call("clean", job=job)
             assert min(cleaned["removed"], cleaned["files"], cleaned["file_bytes"]) > 0
             assert client.call("export_model", job=job, path=str(tmp_path / "model.npz"))["tensors"] > 0

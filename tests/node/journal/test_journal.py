@@ -11,7 +11,7 @@ from support.manifests import manifest
 from node.journal import Journal, KeptSlot, new_journal_key
 from protocol.errors import OperatorFault
 from protocol.inputs import Confirmed
-from protocol.journal import Accepted, Adopted, HeldShare, Released, Woke
+from protocol.journal import Accepted, Adopted, HeldShare, Released, Settled, Woke
 
 KEY = bytes(range(32))
 JOB = b"j" * 32
@@ -25,6 +25,7 @@ def test_entries_come_back_in_order(tmp_path):
         HeldShare(1, b"k" * 32, SECRET),
         Released(1, b"a" * 32),
         Adopted(1, b"m" * 32),
+        Settled(((1, b"f" * 32), (2, b"g" * 32))),
     ]
     journal = Journal(tmp_path / "journal", KEY)
     journal.append(JOB, entries[:2])

@@ -9,7 +9,8 @@ from support.manifests import manifest
 from protocol import core, effects, inputs
 from protocol.errors import MemberFault, OwnFault
 from protocol.history import Phase
-from protocol.journal import HeldShare, OwnRecord, Released
+from protocol.journal import HeldShare, OwnRecord, Released, Settled
+from protocol.lifecycle import mismatches, over
 from protocol.messages import Accept, Message
 from protocol.records import MAX_RECORD_BYTES, Record
 from protocol.state import Head
@@ -319,6 +320,34 @@ def test_a_final_datum_that_is_no_record_is_a_mismatch():
     world.run()
     assert world.events[1][-1].event == "SettleJob"
     assert world.events[1][-1].arguments == {"mismatches": (2,)}
+
+
+def test_a_settlement_is_remembered_without_the_head():
+    world = World(manifest(3, rounds=1))
+    world.start()
+    lived = world.states[2]
+    woken = core.restore(world.manifest, 2, world.journals[2], world.order)
+    assert over(lived)
+    assert over(woken)
+    assert mismatches(woken) == mismatches(lived) == ()
+    assert waiting_for(woken).reason is For.NOTHING
+    before_it_was_written = [entry for entry in world.journals[2] if not isinstance(entry, Settled)]
+    assert not over(core.restore(world.manifest, 2, before_it_was_written, world.order))
+
+
+def test_a_head_that_was_closed_early_ends_the_job():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.Contribute)
+    world.start()
+    world.give(1, inputs.HeadClosed())
+    world.run()
+    assert waiting_for(world.states[1]).reason is For.SETTLEMENT
+    assert not over(world.states[1])
+    world.give(1, inputs.HeadFinal({slot.author: slot.data for slot in world.order}))
+    world.run()
+    assert waiting_for(world.states[1]).reason is For.NOTHING
+    assert over(world.states[1])
+    assert world.states[1].history.phase is Phase.RUNNING
 
 
 def test_a_sealed_round_that_nobody_can_open_is_burned_by_a_threshold():
