@@ -92,7 +92,7 @@ class DirectoryStore:
     def create(
         cls, root: Path, access: Access = WRITER, clock: Callable[[], float] = time.time
     ) -> DirectoryStore:
-        """Open the owner's bucket, making it if it is new, and clear what crashed writers left.
+        """Open the owner's bucket, new if need be; clear what crashed writers left and what has expired.
 
         Raises BucketFull, AccessRefused or StorageUnavailable, as the file system says.
         """
@@ -101,7 +101,9 @@ class DirectoryStore:
                 make_directory(directory)
             _make_key(root)
             sweep_unlocked(root / "incoming")
-        return cls(root, access, clock)
+            store = cls(root, access, clock)
+            store._drop_expired()
+        return store
 
     @classmethod
     def from_credential(
@@ -184,14 +186,8 @@ class DirectoryStore:
     def delete(self, call: Call, path: str) -> None:
         """See `Store.delete`."""
         self._allow(Permission.DELETE, path)
-        target = self._objects / path
         with _told(self._root):
-            with suppress(FileNotFoundError):
-                target.unlink()
-                sync_directory(target.parent)
-            for emptied in (target.parent, target.parent.parent):
-                with suppress(OSError):  # not empty, or gone
-                    emptied.rmdir()
+            self._remove(self._objects / path)
 
     def share(self, call: Call, caveats: Caveats) -> bytes:
         """See `Store.share`."""
@@ -218,6 +214,26 @@ class DirectoryStore:
             raise AccessRefused("the grant has expired")
         if access.identifier and (self._root / "revoked" / access.identifier.hex()).exists():
             raise AccessRefused("the grant was revoked")
+
+    def _remove(self, target: Path) -> None:
+        with suppress(FileNotFoundError):
+            target.unlink()
+            sync_directory(target.parent)
+        for emptied in (target.parent, target.parent.parent):
+            with suppress(OSError):  # not empty, or gone
+                emptied.rmdir()
+
+    def _drop_expired(self) -> None:
+        for directory, _, names in os.walk(self._objects, topdown=False):
+            for name in names:
+                target = Path(directory, name)
+                try:
+                    with self._opened(str(target.relative_to(self._objects))):
+                        continue
+                except ObjectAbsent:
+                    self._remove(target)
+                except (Mismatch, OSError):
+                    continue  # not an object: what it is, and what it is worth, its reader will say
 
     def _taken(self, target: Path) -> bool:
         """Whether an object is under the name; one that has expired makes room."""

@@ -101,6 +101,16 @@ async def test_an_expired_object_makes_room(venue):
     assert (await venue.bucket.stat(key)).size == len(CONTENT)
 
 
+async def test_opening_drops_what_has_expired_and_nothing_else(venue, tmp_path):
+    root, lasting = tmp_path / "bucket", key_of(b"lasting")
+    await venue.bucket.put(lasting, b"lasting", expires_at=in_seconds(10 * HOUR))
+    await put(venue)
+    strange = root / "objects" / "strange"
+    strange.write_bytes(b"no object")
+    DirectoryStore.create(root, WRITER, clock=lambda: in_seconds(2 * HOUR))
+    assert set(kept_at(root)) == {root / "objects" / lasting.path, strange}
+
+
 async def test_opening_spares_what_a_living_writer_writes(venue, tmp_path):
     incoming = tmp_path / "bucket" / "incoming"
     script = (
