@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import structlog
@@ -19,8 +18,15 @@ from protocol.messages import Message, Propose
 
 log = structlog.get_logger()
 
+TURN_SECONDS = 1.0
+"""Between looks at whether the job before is over."""
+
 MAX_OPEN_PROPOSALS = 16
 """Jobs that may wait for the operator at once: a peer cannot fill the disk with proposals."""
+
+
+class NotItsTurn(OperatorFault):
+    """The node takes part in another job."""
 
 
 class Jobs:
@@ -32,14 +38,31 @@ class Jobs:
         self._own = own
         self._jobs: dict[bytes, JobNode] = {}
         self._nursery: trio.Nursery | None = None
+        self._accepting = trio.Lock()
 
     def __iter__(self) -> Iterator[JobNode]:
         return iter(list(self._jobs.values()))
 
     @property
-    def newest(self) -> JobNode | None:
-        """The job that was proposed last."""
-        return next(reversed(self._jobs.values()), None)
+    def current(self) -> JobNode | None:
+        """The job that this node takes part in. It is one at a time, since its hydra-node has one head."""
+        return next((job for job in self if job.takes_part), None)
+
+    @property
+    def foremost(self) -> JobNode | None:
+        """The job that somebody who names none means: the current one, or else the one proposed last."""
+        return self.current or next(reversed(self._jobs.values()), None)
+
+    def _check_turn(self, job: JobNode | None = None) -> None:
+        """Raise `NotItsTurn` while another job than this one (or than a new one) runs."""
+        busy = self.current
+        if busy is not None and busy is not job:
+            name = f"{busy.job.hex()[:16]} ({busy.manifest.name})"
+            raise NotItsTurn(
+                f"a node takes part in one job at a time, this one now in {name}",
+                remedy="wait until it is over (`starling watch`), or end it with `starling job stop`, "
+                "or `starling job decline` if it has not begun",
+            )
 
     def find(self, prefix: str) -> JobNode:
         """The job whose digest begins so. Raises `OperatorFault` where there is not just one."""
@@ -60,13 +83,23 @@ class Jobs:
             self._nursery = nursery
             for stored in self._around.journal.jobs():
                 try:
-                    self.begin(stored.manifest, stored.me)
+                    job = self.begin(stored.manifest, stored.me)
                 except StarlingError as error:
                     log.error("JobNotResumed", job=stored.manifest.job.hex(), reason=str(error))
+                else:
+                    self._accept_by_policy(job)
             task_status.started()
             await trio.sleep_forever()
 
-    async def add(self, manifest: Manifest, me: int, proposer: int) -> JobNode:
+    async def propose(self, manifest: Manifest, me: int) -> JobNode:
+        """Remember a job of this node's, accept it, and propose it to its members; raises as `accept`."""
+        async with self._accepting:
+            self._check_turn()
+            job = await self._add(manifest, me, me)
+            await self._accept(job, proposing=True)
+            return job
+
+    async def _add(self, manifest: Manifest, me: int, proposer: int) -> JobNode:
         """Remember a job that is new here, and run it."""
         await trio.to_thread.run_sync(self._around.journal.add_job, manifest, me)
         job = self.begin(manifest, me)
@@ -83,15 +116,27 @@ class Jobs:
             self._start(job)
         return job
 
-    async def accept(self, job: JobNode, *, proposing: bool = False) -> None:
-        """Check that this node can take part in a job, and accept it; declined, it raises what differs."""
+    async def accept(self, job: JobNode) -> None:
+        """Check that this node can take part in a job, and accept it; declined, it raises what differs.
+
+        Raises `NotItsTurn`, and changes nothing, while this node takes part in another.
+        """
+        if job.engine.state.life.declined is not None:
+            raise OperatorFault("the job was declined", remedy="it takes a new proposal")
+        async with self._accepting:
+            self._check_turn(job)
+            await self._accept(job, proposing=False)
+
+    async def _accept(self, job: JobNode, *, proposing: bool) -> None:
         try:
             await job.prepare()
         except StarlingError as error:
             log.error("JobNotPossible", job=job.job.hex(), reason=str(error))
             job.give(JobDeclined(str(error)[:200]))
+            await job.decided()
             raise
         job.give(JobAccepted(proposing))
+        await job.decided()
 
     async def resume(self, job: JobNode) -> None:
         """Go on with a paused job. Raises `OperatorFault` where it is not paused."""
@@ -148,12 +193,21 @@ class Jobs:
             raise MemberFault("a proposal with other keys for this node", member=proposer)
         if manifest.allow_insecure_key and not policy.insecure_keys:
             raise MemberFault("a proposal with an insecure key", member=proposer)
-        if sum(not job.engine.state.life.accepted for job in self) >= MAX_OPEN_PROPOSALS:
+        if sum(job.undecided for job in self) >= MAX_OPEN_PROPOSALS:
             raise MemberFault("too many proposals wait for the operator", member=proposer)
-        job = await self.add(manifest, me, proposer)
-        if policy.accept == "known-peers" and self._nursery is not None:
-            self._nursery.start_soon(self._accept_by_policy, job)
+        job = await self._add(manifest, me, proposer)
+        self._accept_by_policy(job)
 
-    async def _accept_by_policy(self, job: JobNode) -> None:
-        with contextlib.suppress(StarlingError):  # logged, and the job declined, where it was raised
-            await self.accept(job)
+    def _accept_by_policy(self, job: JobNode) -> None:
+        if self._around.config.policy.accept == "known-peers" and self._nursery is not None:
+            self._nursery.start_soon(self._accept_in_turn, job)
+
+    async def _accept_in_turn(self, job: JobNode) -> None:
+        """Accept a job once no other runs here, unless it is decided meanwhile."""
+        while job.undecided:
+            try:
+                await self.accept(job)
+            except NotItsTurn:
+                await trio.sleep(TURN_SECONDS)
+            except StarlingError:
+                return  # logged, and the job declined, where it was raised

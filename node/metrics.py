@@ -56,7 +56,9 @@ METRICS: Mapping[str, Known] = {
     "starling_job_fetched_bytes_total": Known("counter", "Bytes of objects fetched for the job."),
     "starling_job_sent_bytes_total": Known("counter", "Bytes of objects sent for the job."),
     "starling_model": Known("gauge", "What the newest evaluation of the job's model says, by `metric`."),
-    "starling_head_state": Known("gauge", "1 for the state that the newest job's head is in, 0 for others."),
+    "starling_head_state": Known(
+        "gauge", "1 for the state that the foremost job's head is in, 0 for others."
+    ),
     "starling_head_waits": Known("gauge", "1 for what the head waits for, which is the label `reason`."),
     "starling_head_state_since_seconds": Known("gauge", "Since when it is in its state, in POSIX seconds."),
     "starling_head_slot": Known("gauge", "Records of the order that the node has read."),

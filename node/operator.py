@@ -13,7 +13,7 @@ import numpy as np
 import trio
 
 from node import VERSION
-from node.engine.job import JobNode, Surroundings, learner_config
+from node.engine.job import Surroundings, learner_config
 from node.jobs import Jobs
 from node.learning.learner import Learner
 from node.logs import counted
@@ -95,9 +95,7 @@ class Operator:
                 remedy="set policy.insecure_keys for tests, or choose the key profile 'fast' or 'standard'",
             )
         me = manifest.roster.index_of_peer(self.around.keys.identity.peer_id) or 0
-        job = await self.running.add(manifest, me, me)
-        await self.running.accept(job, proposing=True)
-        return job_summary(job)
+        return job_summary(await self.running.propose(manifest, me))
 
     async def _manifest(self, spec: Mapping[str, Any]) -> Manifest:
         cards = self._cards_named(spec.get("members"))
@@ -140,8 +138,15 @@ class Operator:
         return job_summary(job)
 
     def decline(self, prefix: str, reason: str) -> dict[str, Any]:
-        """Decline a proposed job."""
+        """Decline a proposed job, or take back that it was accepted while there is no head for it.
+
+        Raises `OperatorFault` where it is too late for that.
+        """
         job = self.running.find(prefix)
+        if job.over:
+            raise OperatorFault("the job is over, or declined already", remedy="nothing is to be done")
+        if not job.can_decline:
+            raise OperatorFault("the job has begun", remedy="vote to end it: `starling job stop`")
         job.give(JobDeclined(reason))
         return job_summary(job)
 
@@ -186,8 +191,8 @@ class Operator:
         return {"path": path, "model": model.hex(), "tensors": len(weights)}
 
     def head(self, prefix: str | None = None) -> dict[str, Any]:
-        """The Hydra head of a job, by default the newest."""
-        job = self.running.newest if prefix is None else self.running.find(prefix)
+        """The Hydra head of a job, by default the foremost."""
+        job = self.running.foremost if prefix is None else self.running.find(prefix)
         return head_view(job) if job is not None else {"state": "no job yet", "waits_for": ""}
 
     async def clean(self, prefix: str) -> dict[str, Any]:
@@ -221,12 +226,10 @@ class Operator:
         }
 
     def subscribe(self, prefix: str | None) -> trio.MemoryReceiveChannel[dict[str, Any]]:
-        """Events of one job, by default the newest, from now on."""
-        return self._newest_or(prefix).bulletin.subscribe()
-
-    def _newest_or(self, prefix: str | None) -> JobNode:
-        newest = self.running.newest
-        return newest if prefix is None and newest is not None else self.running.find(prefix or "")
+        """Events of one job, by default the foremost, from now on."""
+        foremost = self.running.foremost
+        job = foremost if prefix is None and foremost is not None else self.running.find(prefix or "")
+        return job.bulletin.subscribe()
 
     def shutdown(self) -> None:
         """Stop all services; what is in flight is in the journal."""

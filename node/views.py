@@ -66,7 +66,7 @@ def job_view(job: JobNode) -> dict[str, Any]:
     """A job with its manifest, members and progress."""
     state, manifest = job.engine.state, job.manifest
     return job_summary(job) | {
-        "reason": state.history.reason or state.life.declined,
+        "reason": state.history.reason or _decline_of(job),
         "task": manifest.task,
         "parameters": dict(manifest.parameters),
         "key_profile": manifest.key_profile,
@@ -90,6 +90,13 @@ def job_view(job: JobNode) -> dict[str, Any]:
         "transfers": job.objects.traffic.view(),
         "folder": str(job.folder),
     }
+
+
+def _decline_of(job: JobNode) -> str:
+    declined = job.engine.state.life.declined
+    if declined is None:
+        return ""
+    return f"{job.manifest.roster.member(declined.member).name}: {declined.reason}"
 
 
 def _part(job: JobNode, index: int) -> dict[str, Any]:
@@ -132,7 +139,7 @@ def head_view(job: JobNode) -> dict[str, Any]:
     seen = not job.settled or status.state is LedgerState.FINALISED
     view: dict[str, Any] = {
         "job": job.job.hex(),
-        "state": "paused here" if job.paused else (status.state if seen else LedgerState.FINALISED).value,
+        "state": _head_state(job, status.state if seen else LedgerState.FINALISED),
         "waits_for": "" if job.over else status.waits_for,
         "since": status.since if seen else None,
         "head_id": status.head_id or job.head_id,
@@ -152,6 +159,12 @@ def head_view(job: JobNode) -> dict[str, Any]:
             for index, chain in sorted(job.engine.state.history.chains.items())
         ]
     return view
+
+
+def _head_state(job: JobNode, state: LedgerState) -> str:
+    if job.paused:
+        return "paused here"
+    return state.value if job.engine.state.life.accepted else "not accepted here"
 
 
 def storage_view(job: JobNode) -> dict[str, Any]:

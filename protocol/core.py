@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from protocol import keygen, lifecycle, round
-from protocol.effects import Effect, Submit, UseKey
+from protocol.effects import Effect, OpenHead, Submit, UseKey
 from protocol.encoding.errors import EncodingError
 from protocol.errors import OwnFault, StarlingError
 from protocol.history import Chain, History, Phase
@@ -52,8 +52,10 @@ from protocol.journal import (
     Adopted,
     AdoptedKey,
     AnyEntry,
+    AskedForHead,
     BegunKey,
     Burned,
+    Declined,
     HeldShare,
     OwnRecord,
     Released,
@@ -162,6 +164,8 @@ def _on_wake(turn: Turn, given: Wake) -> None:
     turn.change(awake=True, incarnation=incarnation)
     turn.journal(Woke(incarnation))
     turn.emit("Start" if incarnation == 1 else "Restart")
+    if turn.state.life.head is Head.OPENING and turn.state.history.phase is Phase.JOINING:
+        turn.do(OpenHead())
     if turn.state.key.adopted is not None:
         turn.do(UseKey(*turn.state.key.adopted))
     for record in turn.state.own.pending:
@@ -223,6 +227,10 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, incarnation=incarnation)
         case Accepted():
             return replace(state, life=replace(life, accepted=True, accepts=life.accepts | {state.me}))
+        case AskedForHead():
+            return replace(state, life=replace(life, head=Head.OPENING))
+        case Declined():
+            return replace(state, life=replace(life, declined=entry))
         case BegunKey(attempt=attempt):
             return replace(state, key=replace(key, lost=attempt))
         case AdoptedKey(attempt=attempt, key=digest):

@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from protocol.crypto.threshold import MAX_MEMBERS
 from protocol.records import Record
-from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, Wire
+from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, ShortText, Wire
 
 
 class Woke(Wire, frozen=True, tag="woke"):
@@ -23,6 +23,17 @@ class Woke(Wire, frozen=True, tag="woke"):
 
 class Accepted(Wire, frozen=True, tag="accepted"):
     """The operator, or its policy, accepted the job."""
+
+
+class Declined(Wire, frozen=True, tag="declined"):
+    """The operator of `member` does not want the job, or no longer: it does not take place."""
+
+    member: MemberIndex
+    reason: ShortText
+
+
+class AskedForHead(Wire, frozen=True, tag="asked-for-head"):
+    """This member opens the head for all, and closes it again should the job not take place."""
 
 
 class OwnRecord(Wire, frozen=True, tag="own-record"):
@@ -84,7 +95,18 @@ class Settled(Wire, frozen=True, tag="settled"):
 
 
 AnyEntry = (
-    Woke | Accepted | OwnRecord | BegunKey | HeldShare | AdoptedKey | Released | Adopted | Burned | Settled
+    Woke
+    | Accepted
+    | Declined
+    | AskedForHead
+    | OwnRecord
+    | BegunKey
+    | HeldShare
+    | AdoptedKey
+    | Released
+    | Adopted
+    | Burned
+    | Settled
 )
 
 

@@ -19,7 +19,7 @@ from protocol.inputs import (
     PeerUp,
     StopRequested,
 )
-from protocol.journal import Accepted, Settled
+from protocol.journal import Accepted, AskedForHead, Declined, Settled
 from protocol.messages import Accept, Decline, Message, Propose
 from protocol.records import Join, Record, Stop
 from protocol.state import Action, Head, State, Turn
@@ -36,10 +36,10 @@ def on_accepted(turn: Turn, given: JobAccepted) -> None:
 
 
 def on_declined(turn: Turn, given: JobDeclined) -> None:
-    """DeclineJob: the operator does not want it; an accepted job is stopped, not declined."""
-    if turn.state.life.accepted or turn.state.life.declined:
+    """DeclineJob: the operator does not want it, or no longer. A job whose head opens is stopped instead."""
+    if not can_decline(turn.state):
         return
-    turn.life(declined=f"member {turn.state.me}: {given.reason}")
+    _note_decline(turn, Declined(turn.state.me, given.reason[:200]))
     turn.emit("DeclineJob", reason=given.reason)
     turn.do(Say(turn.state.others, Decline(turn.state.history.job, given.reason[:200])))
 
@@ -50,17 +50,22 @@ def on_heard(turn: Turn, given: Heard) -> None:
     match content:
         case Accept() if content.job == job:
             turn.life(accepts=turn.state.life.accepts | {given.member})
-        case Decline() if content.job == job and turn.state.life.head is Head.NONE:
-            turn.life(declined=f"member {given.member}: {content.reason}")
+        case Decline() if content.job == job and _can_be_declined(turn.state):
+            _note_decline(turn, Declined(given.member, content.reason))
             turn.emit("JobDeclined", other=given.member, reason=content.reason)
 
 
 def on_peer_up(turn: Turn, given: PeerUp) -> None:
     """Until the job runs, a peer that was away is told of it again, and whether it is accepted here."""
-    if turn.state.history.phase is Phase.JOINING and not turn.state.life.declined:
+    job, life = turn.state.history.job, turn.state.life
+    if turn.state.history.phase is not Phase.JOINING:
+        return
+    if life.declined is None:
         turn.do(Say((given.member,), Propose(turn.state.manifest)))
-        if turn.state.life.accepted:
-            turn.do(Say((given.member,), Accept(turn.state.history.job)))
+        if life.accepted:
+            turn.do(Say((given.member,), Accept(job)))
+    elif life.declined.member == turn.state.me:
+        turn.do(Say((given.member,), Decline(job, life.declined.reason)))
 
 
 def on_stop(turn: Turn, given: StopRequested) -> None:
@@ -70,7 +75,8 @@ def on_stop(turn: Turn, given: StopRequested) -> None:
 
 def on_head_ready(turn: Turn, given: HeadReady) -> None:
     """OpenHead: this member sees the head open, and can anchor records in it."""
-    if turn.state.life.head in (Head.NONE, Head.OPENING):
+    life = turn.state.life
+    if life.head is Head.OPENING or (life.head is Head.NONE and life.declined is None):
         turn.life(head=Head.READY)
         turn.emit("OpenHead")
 
@@ -92,8 +98,14 @@ def on_membership_proved(turn: Turn, given: MembershipProved) -> None:
     turn.life(proof=given.proof)
 
 
+def _note_decline(turn: Turn, declined: Declined) -> None:
+    turn.journal(declined)
+    turn.life(declined=declined)
+
+
 def _ask_for_head(turn: Turn) -> None:
     turn.life(head=Head.OPENING)
+    turn.journal(AskedForHead())
     turn.do(OpenHead())
 
 
@@ -152,10 +164,15 @@ def mismatches(state: State) -> tuple[int, ...]:
 
 def over(state: State) -> bool:
     """Whether nothing is left to do, settlement included. A head that was closed early ends a job too."""
-    settled = state.life.head is Head.SETTLED
-    return bool(state.life.declined) or (
-        settled and (state.history.phase is Phase.ABORTED or _done_here(state))
-    )
+    if state.life.head is Head.NONE:
+        return state.life.declined is not None
+    given_up = state.life.declined is not None or state.history.phase is Phase.ABORTED
+    return state.life.head is Head.SETTLED and (given_up or _done_here(state))
+
+
+def can_decline(state: State) -> bool:
+    """Whether the member can still say that it does not want the job, accepted or not."""
+    return state.life.head is Head.NONE and state.life.declined is None
 
 
 def _digest_of(datum: bytes) -> bytes | None:
@@ -172,7 +189,13 @@ def _everyone_accepted(state: State) -> bool:
 
 def _ready_to_join(state: State) -> bool:
     life = state.life
-    return life.accepted and life.head is Head.READY and not life.joined
+    return life.accepted and life.declined is None and life.head is Head.READY and not life.joined
+
+
+def _can_be_declined(state: State) -> bool:
+    """Whether another member's word still matters. Where the head is open already, those in it can stop the
+    job by their votes, and must not be talked out of them one by one."""
+    return state.life.head in (Head.NONE, Head.OPENING) and state.life.declined is None
 
 
 def _done_here(state: State) -> bool:
@@ -206,7 +229,12 @@ ACTIONS = (
     Action("AbortJob", lambda s: s.history.phase is Phase.ABORTED and not s.life.ended, _abort_job),
     Action(
         "CloseHead",
-        lambda s: s.me == 1 and s.life.ended and s.life.head is Head.READY and not s.own.pending,
+        lambda s: (
+            s.me == 1
+            and (s.life.ended or s.life.declined is not None)
+            and s.life.head is Head.READY
+            and not s.own.pending
+        ),
         _close_head,
     ),
     Action(

@@ -12,7 +12,7 @@ from enum import Enum
 from protocol.effects import Append, Argument, Effect, Emit, Submit
 from protocol.history import Chain, History
 from protocol.inputs import Input
-from protocol.journal import AnyEntry, OwnRecord
+from protocol.journal import AnyEntry, Declined, OwnRecord
 from protocol.manifest import Manifest
 from protocol.records import Blob, Body, Record
 
@@ -30,12 +30,12 @@ class Head(Enum):
 
 @dataclass(frozen=True)
 class Life:
-    """Where the job is before and after the ledger orders it. `accepted` and a settled head are durable;
-    `final` has the digest of each member's last record on L1."""
+    """Where the job is before and after the ledger orders it. `accepted`, `declined` and a settled head are
+    durable; `final` has the digest of each member's last record on L1."""
 
     accepted: bool = False
     accepts: frozenset[int] = frozenset()
-    declined: str = ""
+    declined: Declined | None = None
     head: Head = Head.NONE
     proving: bool = False
     proof: bytes | None = None

@@ -49,9 +49,9 @@ def waiting_for(state: State) -> Wait:
     """The one thing that the job cannot go on without, as far as this member sees."""
     if state.held_back is not None:
         return Wait(For.DISK)
-    if state.life.declined:
+    if over(state):
         return Wait(For.NOTHING)
-    if state.life.head in (Head.CLOSED, Head.SETTLED):
+    if state.life.declined is not None or state.life.head in (Head.CLOSED, Head.SETTLED):
         return _at_the_end(state)
     match state.history.phase:
         case Phase.JOINING:
@@ -103,11 +103,11 @@ def _after_seal(state: State, current: OpenRound) -> Wait:
 
 def _at_the_end(state: State) -> Wait:
     match state.life.head:
+        case Head.OPENING:
+            return Wait(For.HEAD)
         case Head.READY | Head.CLOSING:
             return Wait(For.CLOSE)
-        case Head.CLOSED:
-            return Wait(For.SETTLEMENT)
-        case Head.SETTLED if not over(state):
+        case Head.SETTLED:
             return Wait(For.MODEL)
         case _:
-            return Wait(For.NOTHING)
+            return Wait(For.SETTLEMENT)

@@ -14,7 +14,7 @@ EXTENDS Ledger
 VARIABLES
   proposed,   \* was a manifest proposed?
   consented,   \* durable: honest members whose operator accepted it
-  declined,   \* durable: honest members whose operator did not
+  declined,   \* durable: honest members whose operator did not, or no longer
   opened,     \* honest members that know the head is open
   head,       \* "none", "open" or "closed"
   ended,      \* durable: [Honest -> how it saw the job end, or None]
@@ -47,13 +47,14 @@ AcceptJob(m) ==
   /\ consented' = consented \cup {m}
   /\ UNCHANGED <<proposed, declined, opened, head, ended, settled, cohortVars, ledgerVars>>
 
+\* Also a job that was accepted, while this member knows of no head for it.
 DeclineJob(m) ==
-  /\ up[m] /\ Proposed /\ m \notin consented
+  /\ up[m] /\ Proposed /\ m \notin opened
   /\ declined' = declined \cup {m}
   /\ UNCHANGED <<proposed, consented, opened, head, ended, settled, cohortVars, ledgerVars>>
 
 OpenHead(m) ==
-  /\ up[m] /\ Honest \subseteq consented /\ head # "closed"
+  /\ up[m] /\ Honest \subseteq consented /\ m \notin declined /\ head # "closed"
   /\ head' = "open"
   /\ opened' = opened \cup {m}
   /\ UNCHANGED <<proposed, consented, declined, ended, settled, cohortVars, ledgerVars>>
@@ -79,9 +80,12 @@ EndJob(m, phase) ==
 FinishJob(m) == EndJob(m, "finished")
 AbortJob(m)  == EndJob(m, "aborted")
 
+\* A head may open for a job that a member declines meanwhile: it is closed again.
+Done(m) == ended[m] # None \/ declined # {}
+
 CloseHead(m) ==
   /\ up[m] /\ m \in opened
-  /\ ended[m] # None \/ CloseWanted(m)
+  /\ Done(m) \/ CloseWanted(m)
   /\ head' = "closed"
   /\ UNCHANGED <<proposed, consented, declined, opened, ended, settled, cohortVars, ledgerVars>>
 
@@ -105,7 +109,7 @@ ByzantineClose ==
 
 \* What a member does of itself, and what it does because its operator says so.
 LifeSteps(m)  == OpenHead(m) \/ SubmitJoin(m) \/ FinishJob(m) \/ AbortJob(m) \/ SettleJob(m)
-                 \/ (ended[m] # None /\ CloseHead(m))
+                 \/ (Done(m) /\ CloseHead(m))
 Operator(m)   == ProposeJob(m) \/ AcceptJob(m) \/ DeclineJob(m) \/ SubmitStop(m) \/ CloseHead(m)
 
 (* Properties -------------------------------------------------------------*)
@@ -120,7 +124,7 @@ LifeTypeOK ==
 Consent ==
   /\ TheHistory.joined \cap Honest \subseteq consented
   /\ opened \subseteq consented
-  /\ consented \cap declined = {}
+  /\ opened \cap declined = {}
 
 \* Members that saw the job end saw the same end.
 EndAgreement == \A m \in Honest : ended[m] # None => ended[m] = TheHistory.phase
@@ -128,6 +132,9 @@ EndAgreement == \A m \in Honest : ended[m] # None => ended[m] = TheHistory.phase
 \* What a member settled on L1 is everything that was ever confirmed.
 Settlement == \A m \in settled : head = "closed" /\ AllRead(log, view[m])
 
-\* A job that everyone accepted ends, and is settled by whoever stays.
-LifeProgress == \A m \in Honest : (Honest \subseteq consented) ~> (m \in gone \cup settled)
+\* A job that everyone accepted, and nobody declines before it begins, ends and
+\* is settled by whoever stays; and so is every head that opens.
+LifeProgress == \A m \in Honest :
+  /\ (Honest \subseteq consented) ~> (m \in gone \cup settled \/ declined # {})
+  /\ (head = "open") ~> (m \in gone \cup settled \cup declined)
 =============================================================================

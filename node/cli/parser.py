@@ -13,6 +13,7 @@ from node.cli.invocation import SYSTEM_CONFIG, Invocation
 Run = Callable[[Invocation], int | None]
 
 PREFIX_HELP = "the first four or more digits of the job's digest"
+OR_FOREMOST_HELP = f"{PREFIX_HELP} (default: the one that runs, or else the newest)"
 
 
 def job_prefix(argument: str) -> str:

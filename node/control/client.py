@@ -75,7 +75,7 @@ class Client:
                 return answer.value()
 
     def subscribe(self, job: str | None = None) -> int:
-        """Ask for the events of a job, by default the newest; read them with `next_event`."""
+        """Ask for the events of a job, by default the foremost; read them with `next_event`."""
         number: int = self.call("subscribe", job=job)["subscription"]
         return number
 

@@ -51,8 +51,8 @@ class ExportParams(Params, frozen=True):
     path: Annotated[str, Meta(pattern="^/", max_length=4096)]
 
 
-class NewestParams(Params, frozen=True):
-    """A job, by default the newest."""
+class ForemostParams(Params, frozen=True):
+    """A job, by default the one that runs, or else the newest."""
 
     job: JobPrefix | None = None
 
@@ -85,7 +85,7 @@ METHODS: Mapping[str, Method] = {
     "resume": Method(JobParams, lambda node, given: node.resume(given.job)),
     "stop": Method(ReasonParams, lambda node, given: node.stop(given.job, given.reason)),
     "export_model": Method(ExportParams, lambda node, given: node.export_model(given.job, given.path)),
-    "head": Method(NewestParams, lambda node, given: node.head(given.job)),
+    "head": Method(ForemostParams, lambda node, given: node.head(given.job)),
     "storage": Method(NoParams, lambda node, given: node.storage()),
     "clean": Method(JobParams, lambda node, given: node.clean(given.job)),
     "shutdown": Method(NoParams, lambda node, given: node.shutdown()),

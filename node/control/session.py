@@ -19,7 +19,7 @@ from node.control.methods import (
     METHODS,
     SUBSCRIBE,
     UNSUBSCRIBE,
-    NewestParams,
+    ForemostParams,
     UnsubscribeParams,
     parse_params,
     short_name,
@@ -104,14 +104,14 @@ class Session:
     async def _call(self, request: Request, nursery: trio.Nursery) -> object:
         name = short_name(request.method)
         if name == SUBSCRIBE:
-            return self._subscribe(parse_params(NewestParams, request.params), nursery)
+            return self._subscribe(parse_params(ForemostParams, request.params), nursery)
         if name == UNSUBSCRIBE:
             return self._unsubscribe(parse_params(UnsubscribeParams, request.params))
         method = METHODS[name]
         result = method.call(self._node, parse_params(method.params, request.params))
         return await result if inspect.isawaitable(result) else result
 
-    def _subscribe(self, params: NewestParams, nursery: trio.Nursery) -> Record:
+    def _subscribe(self, params: ForemostParams, nursery: trio.Nursery) -> Record:
         if len(self._subscriptions) >= limits.MAX_SUBSCRIPTIONS:
             raise RequestRefused(LIMIT, "too many subscriptions", remedy="unsubscribe from one first")
         events = self._node.subscribe(params.job)

@@ -37,7 +37,7 @@ class TrioClient:
         return (await self._ask(method, params)).value()
 
     async def subscribe(self, job: str | None = None) -> trio.MemoryReceiveChannel[Event]:
-        """The events of a job, by default the newest; the channel ends with them."""
+        """The events of a job, by default the foremost; the channel ends with them."""
         number: int = (await self.call("subscribe", job=job))["subscription"]
         send, receive = trio.open_memory_channel[Event](EVENTS_KEPT)
         for event in self._early.pop(number, []):

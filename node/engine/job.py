@@ -37,7 +37,7 @@ from protocol.errors import OperatorFault, StarlingError
 from protocol.history import Phase
 from protocol.inputs import Heard, Input, MembershipProved, PeerUp
 from protocol.journal import HeldShare
-from protocol.lifecycle import over
+from protocol.lifecycle import can_decline, over
 from protocol.manifest import Manifest
 from protocol.membership import prove_membership
 from protocol.messages import Message
@@ -186,7 +186,7 @@ class JobNode:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self.anchors.run)
+                    nursery.start_soon(self._follow_head)
                     nursery.start_soon(self.bulletin.run)
                     nursery.start_soon(self.engine.run, self._perform)
                     nursery.start_soon(self._end_evaluations)
@@ -239,6 +239,10 @@ class JobNode:
             raise OperatorFault("the job is paused here", remedy="`starling job resume` goes on with it")
         if not self.settled:
             self.engine.give(given)
+
+    async def decided(self) -> None:
+        """Return when the job is accepted here, or declined by anyone."""
+        await self.engine.wait_for(lambda state: not self.undecided)
 
     async def peer_up(self, contact: int) -> None:
         """A connection to a contact came up: tell it what it may have missed."""
@@ -346,6 +350,16 @@ class JobNode:
                 return
         log.error("KeyShareMissing", attempt=attempt)
 
+    async def _follow_head(self) -> None:
+        """Look at the head while this member takes part: before and after, it is another job's."""
+        await self.engine.wait_for(lambda state: state.life.accepted or self.over)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.anchors.run)
+            await self.engine.wait_for(lambda state: self.over and state.held_back is None)
+            nursery.cancel_scope.cancel()
+        if not self.settled:  # declined: nothing is left to evaluate either
+            await self._learner.aclose()
+
     async def _end_evaluations(self) -> None:
         """No model comes after the settlement, which is in the journal when nothing is held back."""
         await self.engine.wait_for(lambda state: self.settled and state.held_back is None)
@@ -378,6 +392,22 @@ class JobNode:
     def over(self) -> bool:
         """Whether nothing is left to do, settlement included."""
         return over(self.engine.state)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the job was neither accepted here nor declined by anyone."""
+        life = self.engine.state.life
+        return not life.accepted and life.declined is None
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether the job was accepted here, and is not over."""
+        return self.engine.state.life.accepted and not self.over
+
+    @property
+    def can_decline(self) -> bool:
+        """Whether the operator can still say no, or take back a yes: not once there is a head for the job."""
+        return can_decline(self.engine.state) and self.anchors.status.head_id is None
 
     @property
     def settled(self) -> bool:

@@ -127,9 +127,9 @@ class Running:
                 continue  # it has just ended
         return False
 
-    def check_trace(self) -> None:
-        """Raise AssertionError unless all logs together fit the specification."""
-        checked = check_files([member.log for member in self.plan.members])
+    def check_trace(self, job: str = "") -> None:
+        """Raise AssertionError unless all logs together, of one job, fit the specification."""
+        checked = check_files([member.log for member in self.plan.members], job=job)
         assert checked.accepted, str(checked.misfit)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from node.cli.commands.status import JOB_COLUMNS, rounds_of
 from node.cli.formats import clean, duration, metric, short, size, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
-from node.cli.parser import PREFIX_HELP, Commands, job_prefix
+from node.cli.parser import OR_FOREMOST_HELP, PREFIX_HELP, Commands, job_prefix
 from node.control.client import Client
 from node.stages import ROUND_STAGES
 from protocol.errors import OperatorFault
@@ -40,11 +40,21 @@ def register(commands: Commands) -> None:
             "accept",
             accept,
             "take part in a proposed job, if this node can",
-            "Look at it first: `starling job show`. It begins when all of its members have accepted.",
+            "Look at it first: `starling job show`. It begins when all of its members have accepted.\n"
+            "A node takes part in one job at a time, since its hydra-node has one head at a time.",
             examples=("starling job accept 3fa1",),
         )
     )
-    _reason(group.add("decline", decline, "do not take part in a proposed job"))
+    _reason(
+        group.add(
+            "decline",
+            decline,
+            "do not take part in a proposed job",
+            "An accepted job can be declined until there is a head for it; from then on it can be stopped.\n"
+            "A job that one member declines takes place for nobody.",
+            examples=('starling job decline 3fa1 --reason "no ethics vote"',),
+        )
+    )
     _job(
         group.add(
             "pause",
@@ -109,7 +119,7 @@ def _job(parser: ArgumentParser, *, required: bool = True) -> None:
     if required:
         parser.add_argument("job", type=job_prefix, help=PREFIX_HELP)
     else:
-        parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
+        parser.add_argument("job", type=job_prefix, nargs="?", help=OR_FOREMOST_HELP)
 
 
 def _reason(parser: ArgumentParser) -> None:
@@ -117,15 +127,18 @@ def _reason(parser: ArgumentParser) -> None:
     parser.add_argument("--reason", default="the operator's decision", help="what the others are told")
 
 
-def newest_or(node: Client, given: str | None) -> str:
-    """The job that is named, or the newest; `OperatorFault` where there is none."""
-    if given is not None:
-        return given
-    jobs = node.call("jobs")
-    if not jobs:
+def foremost(jobs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Which of a node's jobs is meant by who names none: the one that runs, or else the newest."""
+    running = [each["job"] for each in jobs if each["accepted"] and not each["over"]]
+    return next(iter(running), jobs[-1]["job"] if jobs else None)
+
+
+def foremost_or(node: Client, given: str | None) -> str:
+    """The job that is named, or the foremost; `OperatorFault` where there is none."""
+    job = given or foremost(node.call("jobs"))
+    if job is None:
         raise OperatorFault("there is no job yet", remedy="propose one with `starling job propose FILE`")
-    newest: str = jobs[-1]["job"]
-    return newest
+    return job
 
 
 def propose(call: Invocation) -> None:
@@ -158,7 +171,7 @@ def list_jobs(call: Invocation) -> None:
 
 def show(call: Invocation) -> None:
     with call.node() as node:
-        found = node.call("job", job=newest_or(node, call.arguments.job))
+        found = node.call("job", job=foremost_or(node, call.arguments.job))
     call.out.show(found, lambda: _show_job(call, found))
 
 
@@ -276,7 +289,7 @@ def clean_up(call: Invocation) -> None:
 
 def rounds(call: Invocation) -> None:
     with call.node() as node:
-        found = node.call("rounds", job=newest_or(node, call.arguments.job))
+        found = node.call("rounds", job=foremost_or(node, call.arguments.job))
     call.out.show(found, lambda: call.out.table(found, _round_columns(found), "no round is over yet"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from node.cli.formats import clean, duration, moment, short, size, value
 from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
-from node.cli.parser import PREFIX_HELP, Commands, job_prefix
+from node.cli.parser import OR_FOREMOST_HELP, Commands, job_prefix
 
 
 def register(commands: Commands) -> None:
@@ -26,7 +26,7 @@ def register(commands: Commands) -> None:
         "Of a job that is settled: whether each member's last record is on L1.",
         examples=("starling head", "starling head 3fa1 --json"),
     )
-    parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
+    parser.add_argument("job", type=job_prefix, nargs="?", help=OR_FOREMOST_HELP)
     commands.add("storage", storage, "the node's own bucket, what is moving, and what was moved")
     commands.add("shutdown", shutdown, "stop the node; jobs go on where they are when it is started again")
 

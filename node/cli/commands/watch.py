@@ -7,8 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+from node.cli.commands.job import foremost
 from node.cli.invocation import Invocation
-from node.cli.parser import PREFIX_HELP, Commands, job_prefix
+from node.cli.parser import OR_FOREMOST_HELP, Commands, job_prefix
 from node.cli.view import JobView
 from node.control.client import Client
 from node.control.errors import Unreachable
@@ -27,11 +28,11 @@ def register(commands: Commands) -> None:
         "End it with Ctrl-C; the node goes on. With --json: the job's events, one a line.",
         examples=("starling watch", "starling watch 3fa1 --json"),
     )
-    parser.add_argument("job", type=job_prefix, nargs="?", help=f"{PREFIX_HELP} (default: the newest)")
+    parser.add_argument("job", type=job_prefix, nargs="?", help=OR_FOREMOST_HELP)
 
 
 class Watcher:
-    """Keeps a view of a job up to date; `None` is the newest job, also one that comes later."""
+    """Keeps a view of a job up to date; `None` is the foremost job, also one that comes later."""
 
     def __init__(self, socket: Path, job: str | None) -> None:
         self.view = JobView()
@@ -72,7 +73,7 @@ class Watcher:
         self._next_poll = time.monotonic() + POLL_SECONDS
         view = self.view
         view.status, view.peers = node.call("status"), node.call("peers")
-        job = self._job or next((each["job"] for each in reversed(view.status["jobs"])), None)
+        job = self._job or foremost(view.status["jobs"])
         if job is None:
             return
         view.job, view.rounds = node.call("job", job=job), node.call("rounds", job=job)

@@ -74,6 +74,34 @@ async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
             assert client.call("export_model", job=job, path=str(tmp_path / "model.npz"))["tensors"] > 0
 
 
+async def test_jobs_take_turns_each_in_a_head_of_its_own(tmp_path):
+    async with small_cohort(tmp_path, members=2) as running:
+        first = await running.propose(spec(1))
+        await running.until_logged(2, "AcceptJob")
+        with running.client(2) as client:
+            with pytest.raises(OperatorFault, match="one job at a time"):
+                client.call("propose", spec=spec(1, name="too early"))
+            await running.until_logged(2, "BeginKey")
+            with pytest.raises(OperatorFault, match="has begun"):
+                client.call("decline", job=first)
+        await running.until_logged(2, "FinishJob")
+        await running.processes.kill_member(2)
+        await running.until_logged(1, "SettleJob")
+        second = await running.propose(spec(1, name="the next"))
+        # comes back with the first job unsettled, is told of the second, and sees to one after the other
+        await running.processes.start_member(2)
+        await running.until_logged(2, "SettleJob", job=second)
+        await running.until_over()
+        with running.client(2) as client:
+            assert [job["phase"] for job in client.call("jobs")] == ["finished", "finished"]
+            heads = {client.call("head", job=job)["head_id"] for job in (first, second)}
+            with pytest.raises(OperatorFault, match="is over"):
+                client.call("decline", job=second)
+        assert len(heads) == 2
+        running.check_trace(first)
+        running.check_trace(second)
+
+
 async def test_a_paused_member_stays_away_also_when_it_is_restarted_and_catches_up(tmp_path):
     deadlines = {"contribute_seconds": 20, "attest_seconds": 5}
     async with small_cohort(tmp_path, members=4) as running:

@@ -9,9 +9,9 @@ from support.manifests import manifest
 from protocol import core, effects, inputs
 from protocol.errors import MemberFault, OwnFault
 from protocol.history import Phase
-from protocol.journal import HeldShare, OwnRecord, Released, Settled
+from protocol.journal import Declined, HeldShare, OwnRecord, Released, Settled
 from protocol.lifecycle import mismatches, over
-from protocol.messages import Accept, Message
+from protocol.messages import Accept, Decline, Message
 from protocol.records import MAX_RECORD_BYTES, Record
 from protocol.state import Head
 from protocol.waits import For, waiting_for
@@ -228,7 +228,75 @@ def test_a_declined_job_goes_nowhere():
     world.give(3, inputs.JobDeclined("not our policy"))
     world.run()
     assert all(state.life.head is Head.NONE for state in world.states.values())
-    assert "not our policy" in world.states[1].life.declined
+    assert {state.life.declined for state in world.states.values()} == {Declined(3, "not our policy")}
+    assert all(over(state) for state in world.states.values())
+
+
+def undecided(members=3):
+    """A world where everyone but member 2 has accepted."""
+    world = World(manifest(members, rounds=1))
+    for member in world.manifest.roster.indices:
+        world.wake(member)
+        if member != 2:
+            world.give(member, inputs.JobAccepted(proposing=member == 1))
+    world.run()
+    return world
+
+
+def test_who_accepted_may_still_decline_while_there_is_no_head():
+    world = undecided()
+    world.give(3, inputs.JobDeclined("no longer"))
+    world.run()
+    world.give(2, inputs.JobAccepted())
+    world.run()
+    for member, state in world.states.items():
+        assert state.life.head is Head.NONE
+        woken = core.restore(world.manifest, member, world.journals[member])
+        assert woken.life.declined == Declined(3, "no longer")
+        assert over(woken)
+
+
+def test_a_decline_is_repeated_to_who_was_away():
+    world = undecided()
+    world.mute = lambda member, effect: isinstance(effect, effects.Say)
+    world.give(3, inputs.JobDeclined("no longer"))
+    world.run()
+    world.mute = lambda member, effect: False
+    assert world.states[1].life.declined is None
+    world.give(3, inputs.PeerUp(1))
+    world.run()
+    assert world.states[1].life.declined == Declined(3, "no longer")
+
+
+def test_a_head_that_opens_for_a_declined_job_is_closed_again():
+    """Also if the member that asked for it was restarted in between."""
+    world = undecided()
+    world.mute = lambda member, effect: isinstance(effect, effects.OpenHead)
+    world.give(2, inputs.JobAccepted())
+    world.run()
+    assert world.states[1].life.head is Head.OPENING
+    world.give(2, inputs.JobDeclined("a second thought"))
+    world.run()
+    assert not over(world.states[1])
+    assert waiting_for(world.states[1]).reason is For.HEAD
+    world.crash(1)
+    world.mute = lambda member, effect: False
+    world.wake(1)
+    world.run()
+    assert world.states[1].life.head is Head.SETTLED
+    assert all(over(state) for state in world.states.values())
+    assert not world.order
+
+
+def test_nobody_is_talked_out_of_an_open_head():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.ProveMembership)
+    world.start()
+    for member in (1, 2):
+        world.give(member, inputs.Heard(3, Message(Decline(world.manifest.job, "go away")).to_bytes()))
+        world.give(member, inputs.JobDeclined("too late"))
+    world.run()
+    assert all(state.life.declined is None for state in world.states.values())
 
 
 def test_results_that_differ_abort_the_job():
