@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from protocol.effects import Emit
 from protocol.inputs import Confirmed
 from protocol.journal import HeldShare, OwnRecord, Released
+from protocol.lifecycle import over
 from protocol.records import Blob, Record
 from protocol.state import State
 from simulation.reading import Reading
@@ -203,7 +204,10 @@ class Checks:
         """After the phase without faults: whoever stayed has seen the job end, and every round that could
         be opened was."""
         for index, member in sorted(self._world.members.items()):
-            if not member.gone and (member.state is None or not member.state.life.ended):
+            ended = member.state is not None and (
+                member.state.life.ended or (self._world.declined and over(member.state))
+            )
+            if not member.gone and not ended:
                 raise Broken("Progress", f"member {index} has not seen the job end")
         for number, started in self._world.calm_rounds.items():
             ended = self.reading.rounds[number]

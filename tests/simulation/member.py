@@ -14,6 +14,7 @@ from support.manifests import job_secret
 from protocol import core, effects, inputs
 from protocol.errors import MemberFault, StarlingError
 from protocol.inputs import Input
+from protocol.lifecycle import over
 from protocol.membership import prove_membership
 from protocol.messages import Message
 from protocol.records import Blob
@@ -50,6 +51,11 @@ class Member:
         """Whether its daemon runs."""
         return self.state is not None
 
+    @property
+    def follows_head(self) -> bool:
+        """Whether its daemon looks at the head: not where the job is over."""
+        return self.state is not None and not over(self.state)
+
     # Its life
 
     def start(self) -> None:
@@ -65,7 +71,7 @@ class Member:
         self.give(inputs.Wake())
         proposing = self.index == min(self.world.members)
         self.later(0.1, lambda: self.give(inputs.JobAccepted(proposing)))
-        if self.world.ledger.closed:
+        if self.world.ledger.closed and self.follows_head:
             self.later(0.5, lambda: self.give(inputs.HeadClosed()))
             self.later(20, self.settle)
         elif self.world.ledger.open:

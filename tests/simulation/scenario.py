@@ -41,6 +41,8 @@ class Faults:
     failed_training: float = 0.0
     vanishing: int = 0
     stops: int = 0
+    declines: int = 0
+    """Operators that take back, at the start, that they accepted."""
 
 
 @dataclass(frozen=True)
@@ -156,4 +158,5 @@ def _faults(rng: Random, members: int, spare: int) -> Faults:
     slow = rng.sample(range(1, members + 1), rng.randint(0, max(0, spare))) if rng.random() < 0.3 else ()
     vanishing = rng.randint(0, max(0, spare)) if rng.random() < 0.3 else 0
     stops = rng.randint(1, members) if rng.random() < 0.05 else 0
-    return replace(faults, slow=frozenset(slow), vanishing=vanishing, stops=stops)
+    declines = 1 if rng.random() < 0.05 else 0
+    return replace(faults, slow=frozenset(slow), vanishing=vanishing, stops=stops, declines=declines)

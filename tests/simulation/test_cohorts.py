@@ -34,6 +34,7 @@ def test_hundreds_of_cohorts_keep_every_invariant():
         "storage outage",
         "bit flip",
         "gone for good",
+        "declined",
         "Byzantine: bad proof",
         "Byzantine: copied update",
         "Byzantine: mauled update",

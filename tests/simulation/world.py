@@ -11,8 +11,8 @@ from protocol import inputs
 from protocol.effects import Emit
 from protocol.errors import StarlingError
 from protocol.inputs import Confirmed, Input, Timer
+from protocol.lifecycle import can_decline, over
 from protocol.round import MAX_DOUBLINGS
-from protocol.state import Head
 from simulation.byzantine import Byzantine
 from simulation.checks import Broken, Checks
 from simulation.clock import Clock
@@ -25,6 +25,9 @@ from simulation.storage import Buckets
 
 SETTLING_SECONDS = 60.0
 """After the last fault, until a round that begins must be opened: retries have become rare by then."""
+
+LONG_CALM = 300.0
+"""Seconds after the last fault in which members that can still close a head themselves have done so."""
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,29 @@ class World:
 
     def _settled(self) -> bool:
         present = [m for m in self.members.values() if not m.gone]
-        if all(m.state and m.state.life.ended and m.state.life.head is Head.SETTLED for m in present):
+        if all(member.state and over(member.state) for member in present):
             return True
         closer = self.members.get(1)
         nobody = closer is None or closer.gone
-        over = all(member.state and member.state.life.ended for member in present)
-        if nobody and over and not self.ledger.closed:
+        ended = all(member.state and member.state.life.ended for member in present)
+        if nobody and ended:
+            self._operator_closes_head()
+        return False
+
+    def _operator_closes_head(self) -> None:
+        if self.ledger.open and not self.ledger.closed:
             self.tell("an operator closes the head")
             self.close_head()
-        return False
+
+    def _give_up_waiting(self) -> None:
+        """Those in a head without one that has declined cannot begin: people see to it."""
+        if self.declined:
+            self._operator_closes_head()
+
+    @property
+    def declined(self) -> bool:
+        """Whether a member has declined the job."""
+        return any(member.state and member.state.life.declined for member in self.members.values())
 
     # Faults
 
@@ -151,6 +168,8 @@ class World:
                 self.rng.uniform(0.1, 1) * self.scenario.unsafe,
                 lambda who=index: self._give(who, inputs.StopRequested("enough")),
             )
+        for index in self.rng.sample(sorted(self.members), min(faults.declines, len(self.members))):
+            self.clock.after(self.rng.uniform(0, 40), lambda who=index: self._decline(who))
 
     def _again(self, mean: float, fault: Callable[[], None]) -> None:
         def strike() -> None:
@@ -204,6 +223,12 @@ class World:
         if member.up:
             member.crash()
 
+    def _decline(self, index: int) -> None:
+        state = self.members[index].state
+        if state is not None and can_decline(state):
+            self.count("declined")
+            self._give(index, inputs.JobDeclined("a second thought"))
+
     def crash_now(self, where: str) -> bool:
         """Whether a member crashes at this boundary."""
         if self.rng.random() >= self.faults.crash:
@@ -230,6 +255,7 @@ class World:
         for member in self.members.values():
             self._reconnect_ledger(member)
             self.clock.after(1, member.start)
+        self.clock.after(LONG_CALM, self._give_up_waiting)
 
     # What members do to the world
 
@@ -253,8 +279,9 @@ class World:
 
     def _head_closed(self) -> None:
         for member in self.members.values():
-            self._give(member.index, inputs.HeadClosed())
-            member.settle()
+            if member.follows_head:
+                self._give(member.index, inputs.HeadClosed())
+                member.settle()
 
     def final_datums(self) -> dict[int, bytes]:
         """What the fan-out leaves on the chain."""
