@@ -19,6 +19,7 @@ from protocol.errors import OwnFault, StarlingError
 from protocol.history import Chain, History, Phase
 from protocol.inputs import (
     AttestDeadline,
+    CloseDeadline,
     CommitChecked,
     Confirmed,
     Contributed,
@@ -103,6 +104,8 @@ def restore(
         _read_slot(turn, slot, silent=True)
         state = turn.state
     history = state.history
+    if history.slots < state.life.slots:  # what was settled is not at hand whole: read and settle it again
+        state = replace(state, life=replace(state.life, head=Head.NONE, final=None))
     interrupted = history.attempt if history.phase is Phase.KEYING else 0
     return replace(state, key=replace(state.key, lost=max(state.key.lost, interrupted)))
 
@@ -243,8 +246,8 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, ended=number, models=(*state.models, model)[-2:])
         case Burned(round=number):
             return replace(state, ended=number)
-        case Settled(final=final):
-            return replace(state, life=replace(life, head=Head.SETTLED, final=dict(final)))
+        case Settled(slots=slots, final=final):
+            return replace(state, life=replace(life, head=Head.SETTLED, slots=slots, final=dict(final)))
         case OwnRecord(record=record):
             chain = Chain(record.seq, record.digest())
             own = replace(own, chain=chain, pending=(*own.pending, record))
@@ -284,6 +287,7 @@ _HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     HeadReady: lifecycle.on_head_ready,
     HeadClosed: lifecycle.on_head_closed,
     HeadFinal: lifecycle.on_head_final,
+    CloseDeadline: lifecycle.on_close_deadline,
     MembershipProved: lifecycle.on_membership_proved,
     KeyMade: keygen.on_key_made,
     KeyFailed: keygen.on_key_failed,

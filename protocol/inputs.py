@@ -209,7 +209,12 @@ class OpenDeadline:
     round: int
 
 
-Timer = KeyDeadline | ContributeDeadline | AttestDeadline | OpenDeadline
+@dataclass(frozen=True)
+class CloseDeadline:
+    """Those whose turn it was first have had the time to close the head."""
+
+
+Timer = KeyDeadline | ContributeDeadline | AttestDeadline | OpenDeadline | CloseDeadline
 
 Input = (
     Wake

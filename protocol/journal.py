@@ -88,9 +88,10 @@ class Burned(Wire, frozen=True, tag="burned"):
 
 
 class Settled(Wire, frozen=True, tag="settled"):
-    """The head was fanned out, with the records of these digests as the members' last on L1. It is not asked
-    again: by the next start the hydra-node may have been removed, or be in another head."""
+    """The head was fanned out after so many slots, with the records of these digests as the members' last on
+    L1. It is not asked again: by the next start the hydra-node may be gone, or be in another head."""
 
+    slots: Annotated[int, Meta(ge=0, le=2**53)]
     final: Annotated[tuple[tuple[MemberIndex, Digest], ...], Meta(max_length=MAX_MEMBERS)]
 
 

@@ -5,10 +5,11 @@ Mirrors `Lifecycle.tla`. What happens in between is `keygen` and `round`.
 
 from __future__ import annotations
 
-from protocol.effects import CloseHead, OpenHead, ProveMembership, Say
+from protocol.effects import CloseHead, OpenHead, ProveMembership, Say, SetTimer
 from protocol.encoding.errors import EncodingError
 from protocol.history import Phase
 from protocol.inputs import (
+    CloseDeadline,
     HeadClosed,
     HeadFinal,
     HeadReady,
@@ -23,6 +24,9 @@ from protocol.journal import Accepted, AskedForHead, Declined, Settled
 from protocol.messages import Accept, Decline, Message, Propose
 from protocol.records import Join, Record, Stop
 from protocol.state import Action, Head, State, Turn
+
+CLOSE_SECONDS = 60
+"""A head is closed by member 1; by the next one if that has not happened after so long, and so on."""
 
 
 def on_accepted(turn: Turn, given: JobAccepted) -> None:
@@ -93,6 +97,11 @@ def on_head_final(turn: Turn, given: HeadFinal) -> None:
     turn.life(head=Head.CLOSED, final=final)
 
 
+def on_close_deadline(turn: Turn, given: CloseDeadline) -> None:
+    """It is this member's turn to close the head."""
+    turn.life(closes=True)
+
+
 def on_membership_proved(turn: Turn, given: MembershipProved) -> None:
     """The Join record can be written."""
     turn.life(proof=given.proof)
@@ -129,13 +138,20 @@ def _submit_stop(turn: Turn) -> None:
 
 
 def _finish_job(turn: Turn) -> None:
-    turn.life(ended=True)
     turn.emit("FinishJob", model=turn.state.history.model.hex())
+    _end_job(turn)
 
 
 def _abort_job(turn: Turn) -> None:
-    turn.life(ended=True)
     turn.emit("AbortJob", reason=turn.state.history.reason)
+    _end_job(turn)
+
+
+def _end_job(turn: Turn) -> None:
+    first = turn.state.me == 1
+    turn.life(ended=True, closes=first)
+    if not first:
+        turn.do(SetTimer(CloseDeadline(), CLOSE_SECONDS * (turn.state.me - 1)))
 
 
 def _close_head(turn: Turn) -> None:
@@ -148,7 +164,7 @@ def _settle_job(turn: Turn) -> None:
     differing = mismatches(turn.state)
     turn.life(head=Head.SETTLED)
     turn.emit("SettleJob", mismatches=differing)
-    turn.journal(Settled(tuple(sorted((turn.state.life.final or {}).items()))))
+    turn.journal(Settled(turn.state.history.slots, tuple(sorted((turn.state.life.final or {}).items()))))
 
 
 def mismatches(state: State) -> tuple[int, ...]:
@@ -230,10 +246,7 @@ ACTIONS = (
     Action(
         "CloseHead",
         lambda s: (
-            s.me == 1
-            and (s.life.ended or s.life.declined is not None)
-            and s.life.head is Head.READY
-            and not s.own.pending
+            (s.life.closes or s.life.declined is not None) and s.life.head is Head.READY and not s.own.pending
         ),
         _close_head,
     ),

@@ -31,7 +31,7 @@ class Head(Enum):
 @dataclass(frozen=True)
 class Life:
     """Where the job is before and after the ledger orders it. `accepted`, `declined` and a settled head are
-    durable; `final` has the digest of each member's last record on L1."""
+    durable; `final` has the digest of each member's last record on L1, `slots` how many there were then."""
 
     accepted: bool = False
     accepts: frozenset[int] = frozenset()
@@ -43,6 +43,8 @@ class Life:
     stop: str = ""
     stopped: bool = False
     ended: bool = False
+    closes: bool = False
+    slots: int = 0
     final: Mapping[int, bytes] | None = None
 
 

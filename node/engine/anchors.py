@@ -27,6 +27,8 @@ from protocol.records import Record
 
 RETRY_SECONDS = 2.0
 FUNDING_SECONDS = 0.2
+FANOUT_SECONDS = 120.0
+"""For one member's fan-out to be seen on L1, before the next member tries."""
 MAX_BATCH = 256
 """Slots read at once: a member that is behind reads much before it acts, and still in small turns."""
 
@@ -44,6 +46,7 @@ class Anchors:
         ledger: HydraLedger,
         journal: Journal,
         job: bytes,
+        me: int,
         authors: Sequence[str],
         after: int,
         funds: Funds,
@@ -52,6 +55,7 @@ class Anchors:
         self._ledger = ledger
         self._journal = journal
         self._job = job
+        self._me = me
         self._authors = authors
         self._after = after
         self._funds = funds
@@ -73,6 +77,7 @@ class Anchors:
             nursery.start_soon(self._take_order, send)
             nursery.start_soon(self._follow_order, receive)
             nursery.start_soon(self._fund)
+            nursery.start_soon(self._fan_out)
             await nursery.start(self._ledger.run)
 
     async def submit(self, record: Record) -> None:
@@ -85,9 +90,14 @@ class Anchors:
         await self._insist("open", self._ledger.open_head)
 
     async def close_head(self) -> None:
-        """Close, wait for the contestation deadline, fan out."""
+        """Close, unless somebody else did it."""
         await self._insist("close", self._ledger.close)
-        await self._insist("fan out", self._ledger.fanout)
+
+    async def _fan_out(self) -> None:
+        """Fan out after the contestation period, whoever closed the head: one member after the other, should
+        those before it be away."""
+        patience = FANOUT_SECONDS * (self._me - 1)
+        await self._insist("fan out", lambda: self._ledger.fanout(patience))
 
     async def _insist(self, what: str, command: Callable[[], Awaitable[None]]) -> None:
         while True:

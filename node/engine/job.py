@@ -154,7 +154,7 @@ class JobNode:
         )
         after = slots[-1].confirmed.slot if slots else 0
         funds, give = self._around.funds, self.engine.give
-        self.anchors = Anchors(ledger, journal, self.job, authors, after, funds, give)
+        self.anchors = Anchors(ledger, journal, self.job, self.me, authors, after, funds, give)
         self._rounds = RoundWork(
             self.manifest,
             self.me,

@@ -171,5 +171,8 @@ class Ledger(Protocol):
     async def close(self) -> None:
         """Close, and wait until it is closed."""
 
-    async def fanout(self) -> None:
-        """Fan out once the contestation period is over, however long; wait until the head is finalised."""
+    async def fanout(self, patience: float = 0) -> None:
+        """Fan out once the contestation period is over, however long; wait until the head is finalised.
+
+        `patience` (seconds) is how long others, whose turn it is first, have to do so.
+        """

@@ -204,9 +204,8 @@ class Checks:
         """After the phase without faults: whoever stayed has seen the job end, and every round that could
         be opened was."""
         for index, member in sorted(self._world.members.items()):
-            ended = member.state is not None and (
-                member.state.life.ended or (self._world.declined and over(member.state))
-            )
+            state = member.state
+            ended = state and over(state) and (state.history.over or self._world.declined)
             if not member.gone and not ended:
                 raise Broken("Progress", f"member {index} has not seen the job end")
         for number, started in self._world.calm_rounds.items():

@@ -123,24 +123,13 @@ class World:
 
     def _settled(self) -> bool:
         present = [m for m in self.members.values() if not m.gone]
-        if all(member.state and over(member.state) for member in present):
-            return True
-        closer = self.members.get(1)
-        nobody = closer is None or closer.gone
-        ended = all(member.state and member.state.life.ended for member in present)
-        if nobody and ended:
-            self._operator_closes_head()
-        return False
-
-    def _operator_closes_head(self) -> None:
-        if self.ledger.open and not self.ledger.closed:
-            self.tell("an operator closes the head")
-            self.close_head()
+        return all(member.state and over(member.state) for member in present)
 
     def _give_up_waiting(self) -> None:
         """Those in a head without one that has declined cannot begin: people see to it."""
-        if self.declined:
-            self._operator_closes_head()
+        if self.declined and self.ledger.open and not self.ledger.closed:
+            self.tell("an operator closes the head")
+            self.close_head()
 
     @property
     def declined(self) -> bool:

@@ -188,9 +188,14 @@ class HydraLedger:
         """Close, and wait until it is closed."""
         await self._carry_out("Close", LedgerState.CLOSING, lambda: self._is(*_AFTER_OPEN[1:]))
 
-    async def fanout(self) -> None:
-        """Fan out once the contestation period is over, and wait until the head is finalised."""
+    async def fanout(self, patience: float = 0) -> None:
+        """Fan out once the contestation period is over, and wait until the head is finalised.
+
+        `patience` (seconds) is how long others, whose turn it is first, have to do so.
+        """
         await self._until(lambda: self._is(LedgerState.FANOUT_POSSIBLE, *_AFTER_OPEN[3:]))
+        with trio.move_on_after(patience):
+            await self._until(lambda: self._is(LedgerState.FINALISED))
         await self._carry_out("Fanout", LedgerState.FANNING_OUT, lambda: self._is(LedgerState.FINALISED))
 
     async def decommit(self, tx: Transaction) -> None:

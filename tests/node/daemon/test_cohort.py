@@ -154,6 +154,15 @@ async def test_a_member_killed_at_every_stage_of_a_round_finishes_with_the_other
         running.check_trace()
 
 
+async def test_who_closes_the_head_may_be_killed_before_the_fan_out(tmp_path):
+    async with small_cohort(tmp_path, members=2) as running:
+        await running.propose(spec(1))
+        await running.until_logged(1, "HeadClosed")
+        await running.restart(1)
+        await running.until_over()
+        running.check_trace()
+
+
 async def test_rounds_go_on_without_a_member_that_is_away_and_it_catches_up(tmp_path):
     deadlines = {"contribute_seconds": 20, "attest_seconds": 5}
     async with small_cohort(tmp_path, members=4) as running:

@@ -25,7 +25,7 @@ def test_entries_come_back_in_order(tmp_path):
         HeldShare(1, b"k" * 32, SECRET),
         Released(1, b"a" * 32),
         Adopted(1, b"m" * 32),
-        Settled(((1, b"f" * 32), (2, b"g" * 32))),
+        Settled(7, ((1, b"f" * 32), (2, b"g" * 32))),
     ]
     journal = Journal(tmp_path / "journal", KEY)
     journal.append(JOB, entries[:2])

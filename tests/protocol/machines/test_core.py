@@ -390,6 +390,21 @@ def test_a_final_datum_that_is_no_record_is_a_mismatch():
     assert world.events[1][-1].arguments == {"mismatches": (2,)}
 
 
+def test_a_head_is_closed_by_the_next_member_where_the_first_is_away():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: member == 1 and isinstance(effect, effects.CloseHead)
+    world.start()
+    assert {state.history.phase for state in world.states.values()} == {Phase.FINISHED}
+    assert "CloseHead" not in world.names(2)
+    world.elapse(2)
+    world.run()
+    assert "CloseHead" in world.names(2)
+    assert all(state.life.head is Head.SETTLED for state in world.states.values())
+    world.elapse(3)
+    world.run()
+    assert "CloseHead" not in world.names(3)
+
+
 def test_a_settlement_is_remembered_without_the_head():
     world = World(manifest(3, rounds=1))
     world.start()
@@ -399,6 +414,8 @@ def test_a_settlement_is_remembered_without_the_head():
     assert over(woken)
     assert mismatches(woken) == mismatches(lived) == ()
     assert waiting_for(woken).reason is For.NOTHING
+    for lost in (1, len(world.order)):
+        assert not over(core.restore(world.manifest, 2, world.journals[2], world.order[:-lost]))
     before_it_was_written = [entry for entry in world.journals[2] if not isinstance(entry, Settled)]
     assert not over(core.restore(world.manifest, 2, before_it_was_written, world.order))
 
