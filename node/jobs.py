@@ -53,15 +53,15 @@ class Jobs:
         """The job that somebody who names none means: the current one, or else the one proposed last."""
         return self.current or next(reversed(self._jobs.values()), None)
 
-    def _check_turn(self, job: JobNode | None = None) -> None:
+    def check_turn(self, job: JobNode | None = None) -> None:
         """Raise `NotItsTurn` while another job than this one (or than a new one) runs."""
         busy = self.current
         if busy is not None and busy is not job:
             name = f"{busy.job.hex()[:16]} ({busy.manifest.name})"
             raise NotItsTurn(
                 f"a node takes part in one job at a time, this one now in {name}",
-                remedy="wait until it is over (`starling watch`), or end it with `starling job stop`, "
-                "or `starling job decline` if it has not begun",
+                remedy="wait until it is over (`starling watch`); or end it with `starling job stop`, or "
+                "`starling job decline` if it has not begun; `starling job pause` sets it aside",
             )
 
     def find(self, prefix: str) -> JobNode:
@@ -94,7 +94,7 @@ class Jobs:
     async def propose(self, manifest: Manifest, me: int) -> JobNode:
         """Remember a job of this node's, accept it, and propose it to its members; raises as `accept`."""
         async with self._accepting:
-            self._check_turn()
+            self.check_turn()
             job = await self._add(manifest, me, me)
             await self._accept(job, proposing=True)
             return job
@@ -124,7 +124,7 @@ class Jobs:
         if job.engine.state.life.declined is not None:
             raise OperatorFault("the job was declined", remedy="it takes a new proposal")
         async with self._accepting:
-            self._check_turn(job)
+            self.check_turn(job)
             await self._accept(job, proposing=False)
 
     async def _accept(self, job: JobNode, *, proposing: bool) -> None:
@@ -139,9 +139,11 @@ class Jobs:
         await job.decided()
 
     async def resume(self, job: JobNode) -> None:
-        """Go on with a paused job. Raises `OperatorFault` where it is not paused."""
-        await job.unpause()
-        self._start(job)
+        """Go on with a paused job. Raises `OperatorFault` where it is not paused, or another runs."""
+        async with self._accepting:
+            self.check_turn(job)
+            await job.unpause()
+            self._start(job)
 
     async def peer_up(self, contact: int) -> None:
         """A connection to a contact came up."""

@@ -223,6 +223,11 @@ class Journal:
         row = self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    @_alone
+    def facts_of(self, value: bytes) -> list[str]:
+        """The names of the facts with this value."""
+        return [name for (name,) in self._db.execute("SELECT name FROM facts WHERE value = ?", (value,))]
+
 
 def new_journal_key() -> bytes:
     """32 fresh random bytes."""

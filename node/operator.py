@@ -87,6 +87,7 @@ class Operator:
 
     async def propose(self, spec: Mapping[str, Any]) -> dict[str, Any]:
         """Make a job from a specification, accept it here, and propose it to its members."""
+        self.running.check_turn()
         manifest = await self._manifest(spec)
         manifest.check()
         if manifest.allow_insecure_key and not self.around.config.policy.insecure_keys:

@@ -174,13 +174,22 @@ class Anchors:
 
 def remember_head(journal: Journal, job: bytes, head: str) -> None:
     """Write down which head the job runs in."""
-    journal.set_fact(f"head {job.hex()}", head.encode())
+    journal.set_fact(_head_of(job), head.encode())
 
 
 def known_head(journal: Journal, job: bytes) -> str | None:
     """The head that the job runs in, once it is open."""
-    fact = journal.fact(f"head {job.hex()}")
+    fact = journal.fact(_head_of(job))
     return None if fact is None else fact.decode()
+
+
+def is_head_of_another(journal: Journal, job: bytes, head: str) -> bool:
+    """Whether another job than this one runs in the head, or ran in it."""
+    return any(name != _head_of(job) for name in journal.facts_of(head.encode()))
+
+
+def _head_of(job: bytes) -> str:
+    return f"head {job.hex()}"
 
 
 def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
@@ -203,6 +212,7 @@ def make_ledger(
     *,
     parties: Sequence[bytes],
     recover: Recover,
+    others: Callable[[str], bool],
     mainnet: bool,
     timing: Timing,
 ) -> HydraLedger:
@@ -217,6 +227,7 @@ def make_ledger(
         cursor=known[-1] if known else None,
         links=links_of(len(members), head, known) if head and known else None,
         recover=recover,
+        others=others,
         mainnet=mainnet,
         timing=timing,
     )

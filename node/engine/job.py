@@ -10,7 +10,7 @@ import trio
 
 from node.config import Config
 from node.crypto.service import CryptoWorker
-from node.engine.anchors import Anchors, known_head, make_ledger
+from node.engine.anchors import Anchors, is_head_of_another, known_head, make_ledger
 from node.engine.bulletin import Bulletin
 from node.engine.engine import Engine
 from node.engine.gaps import Gaps
@@ -148,6 +148,7 @@ class JobNode:
             head,
             slots,
             recover=self._recover_order,
+            others=lambda head: is_head_of_another(journal, self.job, head),
             parties=[bytes.fromhex(party) for party in config.parties],
             mainnet=config.mainnet,
             timing=Timing(confirm=config.confirm_seconds),
@@ -401,8 +402,8 @@ class JobNode:
 
     @property
     def takes_part(self) -> bool:
-        """Whether the job was accepted here, and is not over."""
-        return self.engine.state.life.accepted and not self.over
+        """Whether the job was accepted here, is not over, and not set aside."""
+        return self.engine.state.life.accepted and not self.over and not self.paused
 
     @property
     def can_decline(self) -> bool:

@@ -54,7 +54,8 @@ class HydraLedger:
     `parties` are the members' Hydra keys in the same order: with them, another set of parties is refused and
     stalls name members. `head_id` and `cursor`, the last record taken over, are what the caller kept of an
     earlier run. `recover` supplies records that the node's history lacks, in order; they are checked against
-    the chains in the head, for which `links` (`order.links_of`) says where those were at the cursor.
+    the chains in the head, for which `links` (`order.links_of`) says where those were at the cursor. A head
+    that is one of `others` is left alone.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class HydraLedger:
         cursor: Confirmed | None = None,
         links: Mapping[int, bytes] | None = None,
         recover: Recover | None = None,
+        others: Callable[[str], bool] = lambda head_id: False,
         mainnet: bool = False,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.time,
@@ -84,6 +86,7 @@ class HydraLedger:
             cursor=cursor,
             links=links,
             recover=recover,
+            others=others,
             timing=timing,
         )
         self._session.on_event = self._tell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from node.ledger import anchor, transaction, utxo_json
 from node.ledger.client import messages as msg
@@ -20,10 +20,19 @@ _STATES = {
 
 
 class Life:
-    """One head: `head_id` once it is known, and what the node last said about it, its peers and itself."""
+    """One head: `head_id` once it is known, and what the node last said about it, its peers and itself.
 
-    def __init__(self, members: Mapping[bytes, int], head_id: str | None = None) -> None:
+    `others` says of a head that it is known to be another one.
+    """
+
+    def __init__(
+        self,
+        members: Mapping[bytes, int],
+        head_id: str | None = None,
+        others: Callable[[str], bool] = lambda head_id: False,
+    ) -> None:
         self._members = dict(members)
+        self._others = others
         self.head_id = head_id
         self.state = LedgerState.CONNECTING
         self.initialising = False  # releases before 2.0: until every party has committed
@@ -49,7 +58,7 @@ class Life:
         if state is LedgerState.IDLE or greetings.head_id is None:
             self.state = LedgerState.IDLE
             return []
-        if self.head_id is not None and greetings.head_id != self.head_id:
+        if self._is_other(greetings.head_id):
             self.state = LedgerState.FOREIGN
             return []
         known = self.head_id is not None and not self.initialising
@@ -63,7 +72,10 @@ class Life:
         """Whether a message speaks of another head than this one."""
         head_id = message.snapshot.head_id if isinstance(message, msg.SnapshotConfirmed) else None
         head_id = head_id or getattr(message, "head_id", None)
-        return head_id is not None and self.head_id is not None and head_id != self.head_id
+        return head_id is not None and self._is_other(head_id)
+
+    def _is_other(self, head_id: str) -> bool:
+        return self._others(head_id) if self.head_id is None else head_id != self.head_id
 
     def handle(self, message: msg.Message) -> list[HeadEvent]:
         """Take in a message of this head."""

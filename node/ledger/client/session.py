@@ -61,6 +61,7 @@ class Session:
         cursor: Confirmed | None = None,
         links: Mapping[int, bytes] | None = None,
         recover: Recover | None = None,
+        others: Callable[[str], bool] = lambda head_id: False,
         timing: Timing | None = None,
     ) -> None:
         self.node = node
@@ -68,7 +69,7 @@ class Session:
         self.members = dict(members)
         self.parties = tuple(parties)
         self.timing = timing or Timing()
-        self.life = Life(self.members, head_id)
+        self.life = Life(self.members, head_id, others)
         self.order = Order(self.members, cursor, links)
         self.submission = Submission(wallet)
         self.stall: Stalled | None = None

@@ -180,6 +180,14 @@ def test_a_connection_starts_where_the_head_is(greetings, state):
     assert life.state is state
 
 
+def test_the_head_of_something_else_is_never_adopted():
+    life = Life({}, None, lambda head_id: head_id == HEAD)
+    assert life.greet(_greetings()) == []
+    assert (life.state, life.head_id) == (LedgerState.FOREIGN, None)
+    assert life.is_foreign(msg.TxValid(HEAD, "00"))
+    assert not life.is_foreign(msg.TxValid("cd" * 28, "00"))
+
+
 def test_messages_of_another_head_are_foreign():
     life = Life({}, HEAD)
     assert life.is_foreign(msg.TxValid("cd" * 28, "00"))
