@@ -166,10 +166,21 @@ class Anchors:
                 return
             if state is interface.LedgerState.FUNDING:
                 try:
-                    await self._ledger.deposit(await self._funds())
+                    await self._deposit()
                 except StarlingError as error:
                     log.warning("DepositFailed", reason=str(error))
+                    await trio.sleep(RETRY_SECONDS)
             await trio.sleep(FUNDING_SECONDS)
+
+    async def _deposit(self) -> None:
+        """Deposit, or go on with a deposit that a restart interrupted."""
+        fact = f"deposit {self._job.hex()}"
+        begun = await trio.to_thread.run_sync(self._journal.fact, fact)
+        deposit = "" if begun is None else begun.decode()
+        if not deposit or deposit not in await self._ledger.pending_deposits():
+            deposit = await self._ledger.begin_deposit(await self._funds())
+            await trio.to_thread.run_sync(self._journal.set_fact, fact, deposit.encode())
+        await self._ledger.end_deposit(deposit)
 
 
 def remember_head(journal: Journal, job: bytes, head: str) -> None:

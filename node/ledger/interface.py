@@ -165,8 +165,18 @@ class Ledger(Protocol):
     async def deposit(self, utxo: UTxO) -> str:
         """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id.
 
-        A deposit ends by arriving or by expiring after the head's deposit period, which may be hours.
+        A deposit that has not arrived after the head's deposit period, which may be hours, is brought back,
+        and CommandRefused says so.
         """
+
+    async def begin_deposit(self, utxo: UTxO) -> str:
+        """The first half of `deposit`: it is on its way."""
+
+    async def end_deposit(self, deposit_id: str) -> None:
+        """The second half, also for a deposit that was begun before a restart."""
+
+    async def pending_deposits(self) -> list[str]:
+        """Deposits on L1 that are not in the head yet."""
 
     async def close(self) -> None:
         """Close, and wait until it is closed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from protocol.errors import OwnFault, StarlingError
 _log = structlog.get_logger()
 COMMAND_TIMEOUT = 900.0  # seconds; L1 transactions take minutes when the chain is busy
 COMMIT_AGAIN = 120.0  # seconds until an opening commit that has had no effect is made again
+RECOVER_AGAIN = 60.0  # seconds between attempts to bring back a deposit that may be past its deadline
 GRACE = 60.0  # seconds for another party's transaction to have the effect that L1 refused to ours
 MAX_EVENTS = 1_000  # events a listener may leave unread
 _AFTER_OPEN = (
@@ -93,6 +94,7 @@ class HydraLedger:
         self._listeners: set[trio.MemorySendChannel[HeadEvent]] = set()
         self._clock = clock
         self._pending_command: LedgerState | None = None
+        self._begun: dict[str, UTxO] = {}
         self._shown: tuple[LedgerState, str, float] = (LedgerState.CONNECTING, "", clock())
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -213,14 +215,36 @@ class HydraLedger:
 
     async def deposit(self, utxo: UTxO) -> str:
         """Move L1 outputs of this member into the head; see `Ledger.deposit`."""
-        deposit_id = await self._commit(utxo)
-        await self._until(lambda: self._settled(deposit_id, utxo))
-        failed = self._session.life.failed_deposits
-        if deposit_id in failed:
-            raise CommandRefused(
-                f"deposit {deposit_id}: {failed[deposit_id]}", remedy="recover it after its deadline"
-            )
+        deposit_id = await self.begin_deposit(utxo)
+        await self.end_deposit(deposit_id)
         return deposit_id
+
+    async def begin_deposit(self, utxo: UTxO) -> str:
+        """Send outputs of this member on their way into the head; gives the deposit's id."""
+        deposit_id = await self._commit(utxo)
+        self._begun[deposit_id] = utxo
+        return deposit_id
+
+    async def end_deposit(self, deposit_id: str) -> None:
+        """Wait for a deposit, also of an earlier life, to arrive.
+
+        One that the head does not take before its deadline is brought back to L1, and CommandRefused says so.
+        """
+        if deposit_id in self._begun:
+            await self._until(lambda: self._over(deposit_id) or self._failed(deposit_id))
+        while not self._over(deposit_id):
+            # Refused until the deadline. Not by HTTP, which has no answer then.
+            with suppress(NodeUnavailable):
+                await self._session.command("Recover", recoverTxId=deposit_id)
+            with trio.move_on_after(RECOVER_AGAIN):
+                await self._until(lambda: self._over(deposit_id))
+            if not self._over(deposit_id) and deposit_id not in await self.pending_deposits():
+                break
+        if not self._arrived(deposit_id):
+            raise CommandRefused(
+                f"the head did not take deposit {deposit_id} in time: it is back on L1",
+                remedy="see which party's hydra-node was away; the output of the recovery can be deposited",
+            )
 
     async def _commit(self, utxo: UTxO) -> str:
         """Have the node draft a commit of these outputs, sign and submit it; gives its transaction id.
@@ -252,10 +276,17 @@ class HydraLedger:
             with trio.move_on_after(COMMIT_AGAIN):
                 await self._until(lambda: not life.initialising)
 
-    def _settled(self, deposit_id: str, utxo: UTxO) -> bool:
-        life, tip = self._session.life, self._session.submission.tip
-        seen = deposit_id in life.settled_deposits or deposit_id in life.failed_deposits
-        return seen or (tip is not None and tip.at in utxo)
+    def _arrived(self, deposit_id: str) -> bool:
+        tip, utxo = self._session.submission.tip, self._begun.get(deposit_id)
+        spent = tip is not None and (utxo is None or tip.at in utxo)
+        return spent or deposit_id in self._session.life.settled_deposits
+
+    def _failed(self, deposit_id: str) -> bool:
+        return deposit_id in self._session.life.failed_deposits
+
+    def _over(self, deposit_id: str) -> bool:
+        back = self._session.life.failed_deposits.get(deposit_id) == "CommitRecovered"
+        return back or self._arrived(deposit_id)
 
     async def pending_deposits(self) -> list[str]:
         """Deposits on L1 that are not in the head yet."""

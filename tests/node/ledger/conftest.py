@@ -126,6 +126,15 @@ async def cohort(nursery, tmp_path, wallets, genesis):
 
 
 @pytest.fixture
+async def hasty(nursery, tmp_path, wallets):
+    """A cohort whose head takes deposits for a second only."""
+    cohort = Cohort(nursery, tmp_path / "hasty", make_genesis(wallets, deposit_period=1), wallets)
+    await cohort.start()
+    yield cohort
+    await cohort.emulator.aclose()
+
+
+@pytest.fixture
 def take():
     return _take
 

@@ -295,6 +295,42 @@ async def test_the_next_head_begins_chains_of_its_own_with_what_the_last_one_lef
     assert {"AnchorChainBroken", "ForeignHeadMessage"}.isdisjoint(entry["event"] for entry in logs)
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_deposit_that_the_head_does_not_take_in_time_comes_back(hasty, monkeypatch, restarted):
+    monkeypatch.setattr("node.ledger.client.ledger.RECOVER_AGAIN", 0.1)
+    ledger, scope = await hasty.follow(1)
+    await ledger.open_head()
+    await hasty.emulator.party(3, "offline")
+    address = hasty.wallets[0].address
+    before = await hasty.emulator.chain_utxo(address)
+    deposit = await ledger.begin_deposit(before)
+    assert await ledger.pending_deposits() == [deposit]
+    if restarted:
+        scope.cancel()
+        ledger, _ = await hasty.follow(1)
+    with trio.fail_after(120), pytest.raises(CommandRefused, match="back on L1"):
+        await ledger.end_deposit(deposit)
+    after = await hasty.emulator.chain_utxo(address)
+    assert [*after.values()] == [*before.values()]
+    assert not after.keys() & before.keys()
+    await hasty.emulator.party(3, "online")
+    await ledger.deposit(after)
+    assert ledger.status().state is LedgerState.OPEN
+
+
+async def test_a_deposit_that_a_restart_interrupted_goes_on(cohort):
+    ledger, scope = await cohort.follow(1)
+    await ledger.open_head()
+    await cohort.emulator.party(3, "offline")
+    deposit = await ledger.begin_deposit(await cohort.emulator.chain_utxo(cohort.wallets[0].address))
+    scope.cancel()
+    ledger, _ = await cohort.follow(1)
+    await cohort.emulator.party(3, "online")
+    with trio.fail_after(120):
+        await ledger.end_deposit(deposit)
+    assert ledger.status().state is LedgerState.OPEN
+
+
 async def test_commands_that_the_head_refuses_are_errors(cohort):
     ledger, _ = await cohort.follow(1)
     with pytest.raises(CommandRefused, match="Close"):
