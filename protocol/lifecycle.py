@@ -25,8 +25,9 @@ from protocol.messages import Accept, Decline, Message, Propose
 from protocol.records import Join, Record, Stop
 from protocol.state import Action, Head, State, Turn
 
-CLOSE_SECONDS = 60
-"""A head is closed by member 1; by the next one if that has not happened after so long, and so on."""
+CLOSE_SECONDS = 180
+"""A head is closed by member 1; by the next one if that has not happened after so long, and so on. It takes a
+minute or two until a transaction is seen on L1."""
 
 
 def on_accepted(turn: Turn, given: JobAccepted) -> None:

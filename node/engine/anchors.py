@@ -27,7 +27,7 @@ from protocol.records import Record
 
 RETRY_SECONDS = 2.0
 FUNDING_SECONDS = 0.2
-FANOUT_SECONDS = 120.0
+FANOUT_SECONDS = 180.0
 """For one member's fan-out to be seen on L1, before the next member tries."""
 MAX_BATCH = 256
 """Slots read at once: a member that is behind reads much before it acts, and still in small turns."""

@@ -11,7 +11,7 @@ from protocol import inputs
 from protocol.effects import Emit
 from protocol.errors import StarlingError
 from protocol.inputs import Confirmed, Input, Timer
-from protocol.lifecycle import can_decline, over
+from protocol.lifecycle import CLOSE_SECONDS, can_decline, over
 from protocol.round import MAX_DOUBLINGS
 from simulation.byzantine import Byzantine
 from simulation.checks import Broken, Checks
@@ -119,7 +119,8 @@ class World:
         job = self.scenario.manifest
         each = job.deadlines.contribute + job.deadlines.attest + job.deadlines.open + 30
         rounds = (job.round_limit + 2) * each * 2**MAX_DOUBLINGS
-        return rounds + (job.key_attempts + 1) * job.deadlines.key + 1000
+        end = CLOSE_SECONDS * job.roster.size + 1000
+        return rounds + (job.key_attempts + 1) * job.deadlines.key + end
 
     def _settled(self) -> bool:
         present = [m for m in self.members.values() if not m.gone]
