@@ -93,10 +93,10 @@ class Bulletin:
                 self._wake = trio.Event()
                 await self._write()
         finally:
-            with trio.CancelScope(shield=True):
-                await self._write()
+            await self._write()
 
     async def _write(self) -> None:
+        """Nothing that was taken up is lost, also when cancelled."""
         while self._changed:
             number = self._changed.pop()
             told = msgspec.json.encode(self.rounds[number])
