@@ -53,9 +53,10 @@ DeclineJob(m) ==
   /\ declined' = declined \cup {m}
   /\ UNCHANGED <<proposed, consented, opened, head, ended, settled, cohortVars, ledgerVars>>
 
+\* A member may learn that the head is open when another is closing it already.
 OpenHead(m) ==
-  /\ up[m] /\ Honest \subseteq consented /\ m \notin declined /\ head # "closed"
-  /\ head' = "open"
+  /\ up[m] /\ Honest \subseteq consented /\ m \notin declined
+  /\ head' = IF head = "none" THEN "open" ELSE head
   /\ opened' = opened \cup {m}
   /\ UNCHANGED <<proposed, consented, declined, ended, settled, cohortVars, ledgerVars>>
 

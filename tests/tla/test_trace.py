@@ -224,6 +224,17 @@ def test_doctored_log_fails_at_its_first_wrong_event(
     assert member in {0, found.misfit.line.member}
 
 
+def test_a_member_may_learn_that_the_head_is_open_while_another_closes_it() -> None:
+    """As one does that comes back at the end: what it sees of the head is older than what the other did."""
+    lines = legal()
+    settled = find(lines, "SettleJob", member=2)
+    late = {name: settled[name] for name in settled if name != "mismatches"} | {"event": "OpenHead"}
+    lines.insert(lines.index(settled), late)
+    renumber(lines)
+    assert lines.index(find(lines, "CloseHead", member=1)) < lines.index(late)
+    assert checked(lines).accepted
+
+
 def test_unsafe_roster_is_refused() -> None:
     lines = legal()
     lines[0]["byzantine"] = [3]
