@@ -153,7 +153,10 @@ Silent ==
   /\ \/ E.event = "Restart" /\ up[E.member] /\ Crash(E.member) /\ UNCHANGED <<keyVars, lifeVars>>
      \/ /\ E.event \in {"Observe", "Restart"} /\ E.slot > log.slots /\ log.slots < Len(Order)
         /\ IncludeOf(At(log.history, log.slots + 1)) /\ UNCHANGED <<keyVars, lifeVars>>
-     \/ E.event = "SettleJob" /\ ByzantineClose /\ UNCHANGED <<storageVars, roundVars, keyVars>>
+     \* By a Byzantine party, or by an operator past its daemon.
+     \/ /\ E.event = "SettleJob" /\ head = "open"
+        /\ ByzantineClose \/ \E m \in Honest : CloseHead(m)
+        /\ UNCHANGED <<storageVars, roundVars, keyVars>>
   /\ UNCHANGED next
 
 TraceInit == Init /\ next = 1 /\ tid \in 1 .. Len(Runs)

@@ -83,6 +83,8 @@ class _Stream:
             self._missing("Release", round=said["round"], aggregate=said["aggregate"])
         if line.event == "OpenHead" and not {("AcceptJob", None), ("ProposeJob", None)} & self.done:
             self._missing("AcceptJob" if self.proposed else "ProposeJob")
+        if line.event == "DeclineJob" and not self.proposed:
+            self._missing("ProposeJob")
         if "round" in said and line.event != "Observe":
             self._enter(line)
 

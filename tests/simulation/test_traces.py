@@ -38,6 +38,17 @@ def test_runs_are_behaviours_of_the_specification(tmp_path, byzantine):
         assert checked.accepted, f"seed {seed}: {checked.misfit}"
 
 
+def test_declined_jobs_are_behaviours_of_the_specification(tmp_path):
+    """In two of them an operator closes the head; in the last a crash kept the proposal out of the log."""
+    wishes = Wishes(**SMALL, byzantine=False)
+    logs = []
+    for seed in (51, 804, 1260):
+        report = run(seed, wishes, lines=str(tmp_path))
+        assert report.covered["declined"], str(report)
+        logs.append(read_run(sorted(Path(tmp_path / f"seed-{seed}").iterdir())))
+    assert [str(checked.misfit) for checked in check_runs(logs) if not checked.accepted] == []
+
+
 def test_lines_are_numbered_without_gaps(tmp_path):
     """`read_run` refuses a log in which a line is missing or malformed."""
     wishes = Wishes(members=4, rounds=2, byzantine=True)
