@@ -168,7 +168,7 @@ def _on_wake(turn: Turn, given: Wake) -> None:
     turn.journal(Woke(incarnation))
     turn.emit("Start" if incarnation == 1 else "Restart")
     if turn.state.life.head is Head.OPENING and turn.state.history.phase is Phase.JOINING:
-        turn.do(OpenHead())
+        turn.do(OpenHead(again=True))
     if turn.state.key.adopted is not None:
         turn.do(UseKey(*turn.state.key.adopted))
     for record in turn.state.own.pending:

@@ -60,7 +60,10 @@ class Emit:
 
 @dataclass(frozen=True)
 class OpenHead:
-    """Open the Hydra head with everyone in the roster; `HeadReady` when funded."""
+    """Open the Hydra head with everyone in the roster; `HeadReady` when funded. Asked for `again` after a
+    restart, when it may be opening already."""
+
+    again: bool = False
 
 
 @dataclass(frozen=True)

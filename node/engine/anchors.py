@@ -27,6 +27,9 @@ from protocol.records import Record
 
 RETRY_SECONDS = 2.0
 FUNDING_SECONDS = 0.2
+INIT_SECONDS = 180.0
+"""For an Init of before a restart to be seen on L1: a second one would open a second head."""
+
 FANOUT_SECONDS = 180.0
 """For one member's fan-out to be seen on L1, before the next member tries."""
 MAX_BATCH = 256
@@ -85,9 +88,10 @@ class Anchors:
         self.submitted += 1
         await self._ledger.submit(record.to_bytes())
 
-    async def open_head(self) -> None:
-        """Init, until it works or somebody else did it."""
-        await self._insist("open", self._ledger.open_head)
+    async def open_head(self, *, again: bool) -> None:
+        """Init, until it works or somebody else did it. `again`: an Init may be on its way already."""
+        patience = INIT_SECONDS if again else 0.0
+        await self._insist("open", lambda: self._ledger.open_head(patience))
 
     async def close_head(self) -> None:
         """Close, unless somebody else did it."""

@@ -283,8 +283,8 @@ class JobNode:
             case effects.ProveMembership():
                 proof = prove_membership(self.manifest, self.me, self._around.keys.job)
                 self.give(MembershipProved(proof))
-            case effects.OpenHead():
-                await self.anchors.open_head()
+            case effects.OpenHead(again=again):
+                await self.anchors.open_head(again=again)
             case effects.CloseHead():
                 await self.anchors.close_head()
             case effects.MakeKey(attempt=attempt):

@@ -159,8 +159,11 @@ class Ledger(Protocol):
     def status(self) -> LedgerStatus:
         """Where the head is now."""
 
-    async def open_head(self) -> None:
-        """Init, and wait until the head is open."""
+    async def open_head(self, patience: float = 0) -> None:
+        """Init, and wait until the head is open.
+
+        `patience` (seconds) is how long an Init that may be on its way has to take effect first.
+        """
 
     async def deposit(self, utxo: UTxO) -> str:
         """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id.

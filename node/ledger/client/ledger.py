@@ -185,8 +185,13 @@ class HydraLedger:
 
     # a head's life
 
-    async def open_head(self) -> None:
-        """Init, and wait until the head is open."""
+    async def open_head(self, patience: float = 0) -> None:
+        """Init, and wait until the head is open.
+
+        `patience` (seconds) is how long an Init that may be on its way has to take effect first.
+        """
+        with trio.move_on_after(patience):
+            await self._until(lambda: self._is(*_AFTER_OPEN))
         await self._carry_out("Init", LedgerState.OPENING, lambda: self._is(*_AFTER_OPEN))
 
     async def close(self) -> None:

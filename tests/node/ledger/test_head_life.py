@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import structlog
 import trio
@@ -9,6 +11,7 @@ import trio.testing
 
 from node.ledger import anchor, transaction
 from node.ledger.audit import Verdict, audit_settlement
+from node.ledger.client.node import HydraNode
 from node.ledger.client.order import Recovered, links_of
 from node.ledger.errors import CommandRefused
 from node.ledger.interface import HeadFinalised, LedgerState, Resumed, Stalled, StallReason
@@ -293,6 +296,18 @@ async def test_the_next_head_begins_chains_of_its_own_with_what_the_last_one_lef
     )
     assert report.settled
     assert {"AnchorChainBroken", "ForeignHeadMessage"}.isdisjoint(entry["event"] for entry in logs)
+
+
+async def test_an_init_that_is_on_its_way_is_not_sent_again(cohort, monkeypatch):
+    ledger, _ = await cohort.follow(1)
+    sent = []
+    monkeypatch.setattr(ledger._session, "command", lambda tag, **fields: sent.append(tag))
+    async with HydraNode(cohort.url(1)).connect(history=False) as before_the_restart:
+        await before_the_restart.send(json.dumps({"tag": "Init"}))
+        with trio.fail_after(120):
+            await ledger.open_head(patience=120)
+    assert ledger.status().head_id is not None
+    assert not sent
 
 
 @pytest.mark.parametrize("restarted", [False, True])
