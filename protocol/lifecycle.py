@@ -189,7 +189,7 @@ def over(state: State) -> bool:
 
 def can_decline(state: State) -> bool:
     """Whether the member can still say that it does not want the job, accepted or not."""
-    return state.life.head is Head.NONE and state.life.declined is None
+    return state.life.head is Head.NONE and _unbegun(state)
 
 
 def _digest_of(datum: bytes) -> bytes | None:
@@ -212,7 +212,13 @@ def _ready_to_join(state: State) -> bool:
 def _can_be_declined(state: State) -> bool:
     """Whether another member's word still matters. Where the head is open already, those in it can stop the
     job by their votes, and must not be talked out of them one by one."""
-    return state.life.head in (Head.NONE, Head.OPENING) and state.life.declined is None
+    return state.life.head in (Head.NONE, Head.OPENING) and _unbegun(state)
+
+
+def _unbegun(state: State) -> bool:
+    """After a restart the head has to be seen anew: what was joined has begun nevertheless."""
+    life = state.life
+    return state.history.phase is Phase.JOINING and not life.joined and life.declined is None
 
 
 def _done_here(state: State) -> bool:

@@ -1,5 +1,6 @@
 """A job's life: proposed, declined, stopped, its head closed by whom, and what is settled."""
 
+import pytest
 from support.cohort import World
 from support.manifests import manifest
 
@@ -92,6 +93,22 @@ def test_a_head_that_opens_for_a_declined_job_is_closed_again():
     assert world.states[1].life.head is Head.SETTLED
     assert all(over(state) for state in world.states.values())
     assert not world.order
+
+
+@pytest.mark.parametrize("slots", [0, None])
+def test_nobody_is_talked_out_of_a_job_that_runs_after_a_restart(slots):
+    """Also before it has read the order and seen the head again."""
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.Contribute)
+    world.start()
+    for member in (1, 2):
+        state = core.restore(world.manifest, member, world.journals[member], world.order[:slots])
+        state, _ = core.update(core.update(state, inputs.Wake())[0], inputs.Persisted())
+        assert state.life.head is not Head.READY
+        heard = inputs.Heard(3, Message(Decline(world.manifest.job, "go away")).to_bytes())
+        for given in (heard, inputs.JobDeclined("too late")):
+            state, _ = core.update(state, given)
+            assert (state.life.declined, state.held_back) == (None, None)
 
 
 def test_nobody_is_talked_out_of_an_open_head():
