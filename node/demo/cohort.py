@@ -20,6 +20,8 @@ from pathlib import Path
 import structlog
 import trio
 
+from node.control.client import Client
+from node.control.errors import Unreachable
 from node.files import private_directory
 from node.keys import NodeKeys, create_keys
 from node.ledger.emulator.remote import Emulator
@@ -160,6 +162,15 @@ file = {text(str(member.log))}
 """
 
 
+def _listens(member: MemberPlace) -> bool:
+    """Whether the daemon takes connections: its socket is a file a moment before."""
+    try:
+        Client(member.socket).close()
+    except Unreachable:
+        return False
+    return True
+
+
 class Cohort:
     """The running processes."""
 
@@ -199,7 +210,7 @@ class Cohort:
 
     async def _ready(self, member: MemberPlace) -> None:
         with trio.move_on_after(READY_SECONDS):
-            while not member.socket.exists():
+            while not _listens(member):
                 self.check()
                 await trio.sleep(0.05)
             return
