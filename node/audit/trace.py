@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from node.audit.tlc import Limits, Outcome, TlcUnavailable, Verdict, run_tlc
-from node.audit.trace_log import Line, Misfit, Roster, Run, read_run
-from node.audit.trace_merge import Behaviour, Event, Key, Record, Root, merge
+from node.audit.trace_log import ARGUMENTS, BODIES, Line, Misfit, Roster, Run, read_run
+from node.audit.trace_merge import NOTHING, Behaviour, Event, Key, Record, Root, merge
 
 BATCH_EVENTS = 20_000
 """Events in one run of TLC: parsing the generated module dominates beyond."""
@@ -37,6 +37,9 @@ OVERRIDES = {
     "Matters": "Anything",
     "Live": "UntilRead",
 }
+
+NAMES = {*ARGUMENTS, *BODIES, NOTHING}
+"""The only strings that become text of the module: nothing of a log is put there as it stands."""
 
 INVARIANTS = ("Mark", "Agreement", "Consent", "KeyAgreement", "EndAgreement")
 
@@ -224,7 +227,7 @@ def _tla(value: object) -> str:
             return "TRUE" if value else "FALSE"
         case int():
             return str(value)
-        case str():
+        case str() if value in NAMES:
             return f'"{value}"'
         case frozenset():
             return "{" + ", ".join(str(one) for one in sorted(value)) + "}"
@@ -235,7 +238,7 @@ def _tla(value: object) -> str:
         case Record(kind, member, body):
             return _tla_record({"kind": kind, "member": member, **body})
         case _:
-            raise TypeError(f"no TLA+ value for {type(value).__name__}")
+            raise TypeError(f"no TLA+ value for {value!r}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -108,7 +108,9 @@ class _Stream:
     def _submit(self, place: int | None) -> None:
         """The first of its records that no line tells of."""
         said = self.own[self.submitted].arguments
-        body = {name: said[name] for name in BODIES.get(said["kind"], ()) if name in said}
+        if said["kind"] not in BODIES:
+            return  # no honest member makes such a record: nothing excuses its line
+        body = {name: said[name] for name in BODIES[said["kind"]] if name in said}
         self._insert(f"Submit{said['kind']}", body, place)
 
     def _place(self) -> int | None:

@@ -7,6 +7,7 @@ slot of the order after the other.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,9 @@ BODIES: Mapping[str, tuple[str, ...]] = {
 """Every kind of record and what an Observe of it tells of its body."""
 
 NUMBERS = frozenset({"attempt", "accused", "round", "other", "author"})
+
+WORD = re.compile(r"[0-9A-Za-z-]{0,512}")
+"""What a string of a log may be: a digest in hexadecimal, or a name."""
 
 
 @dataclass(frozen=True)
@@ -225,13 +229,18 @@ def _argument(entry: Mapping[str, Any], name: str) -> bool | int | str | tuple[i
     if name == "verified":
         return _members(entry, name)
     value = entry.get(name)
-    if not isinstance(value, bool if name == "valid" else str):
-        raise ValueError(f"{name} must be {'true or false' if name == 'valid' else 'a string'}, is {value!r}")
+    if name == "valid":
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} must be true or false, is {value!r}")
+    elif not isinstance(value, str) or not WORD.fullmatch(value):
+        raise ValueError(f"{name} must be a digest or a name, is {value!r}")
     return value
 
 
 def _line(file: str, number: int, entry: Mapping[str, Any]) -> Line:
     event = entry["event"]
+    if not WORD.fullmatch(event):
+        raise Misfit(f"{file}:{number}: an event cannot be named {event!r}")
     if event == "Observe" and entry.get("valid") is False:
         # What an author wrote may be no record at all: it has neither kind nor digest.
         entry = {**entry, "kind": entry.get("kind") or "", "digest": entry.get("digest") or ""}

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from support.toy_cohort import ToyCohort
 
-from node.audit.trace import Checked, check_runs, main
+from node.audit.trace import Checked, check_runs, main, trace_data
 from node.audit.trace_log import Misfit, Run, parse_run
+from node.audit.trace_merge import merge
 
 Lines = list[dict[str, Any]]
 SEEDS = range(1, 11)
@@ -285,6 +286,21 @@ def test_a_log_of_several_jobs_is_checked_a_job_at_a_time(
     assert "no Roster line of a job 77" in capsys.readouterr().out
 
 
+INJECTED = '", z |-> LET I == INSTANCE TLC IN I!PrintT(<<"matched", 1, 3>>), y |-> "'
+"""Text that made TLC say that a log of three events was matched whole."""
+
+
+def test_only_known_names_become_text_of_the_specification() -> None:
+    """A record of no known kind, made by a member whose log tells of no such step."""
+    lines = legal()
+    line = find(lines, "Observe", author=2, kind="Attest")
+    for read in lines:
+        if read.get("event") == "Observe" and read["digest"] == line["digest"]:
+            read["kind"], read["valid"] = "Decree", False
+    assert "Decree" not in trace_data([merge(as_run(lines))])
+    assert not checked(lines).accepted
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -293,6 +309,10 @@ def test_a_log_of_several_jobs_is_checked_a_job_at_a_time(
         ({"event": "Train", "round": -1}, "round must be"),
         ({"event": "Train", "round": 1, "member": 9}, "no member 9"),
         ({"event": "Train", "round": 1, "slot": 7}, "slot 0"),
+        ({"event": INJECTED, "seq": 2}, "an event cannot be named"),
+        ({"event": "Observe", "kind": INJECTED, "author": 1, "valid": False}, "kind must be"),
+        ({"event": "Upload", "round": 1, "root": INJECTED}, "root must be"),
+        ({"event": "Train", "round": INJECTED}, "round must be"),
     ],
 )
 def test_malformed_lines_are_refused_at_the_door(change: dict[str, Any], told: str) -> None:
