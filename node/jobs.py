@@ -15,6 +15,7 @@ from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.inputs import JobAccepted, JobDeclined
 from protocol.manifest import Manifest
 from protocol.messages import Message, Propose
+from protocol.words import Reason
 
 log = structlog.get_logger()
 
@@ -132,7 +133,7 @@ class Jobs:
             await job.prepare()
         except StarlingError as error:
             log.error("JobNotPossible", job=job.job.hex(), reason=str(error))
-            job.give(JobDeclined(str(error)[:200]))
+            job.give(JobDeclined(Reason.NOT_POSSIBLE))
             await job.decided()
             raise
         job.give(JobAccepted(proposing))

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import structlog
 import trio
 
 from node import VERSION
-from node.engine.job import Surroundings, learner_config
+from node.engine.job import JobNode, Surroundings, learner_config
 from node.jobs import Jobs
 from node.learning.learner import Learner
 from node.logs import counted
@@ -26,6 +27,9 @@ from node.weights import encode_weights, weights_digest
 from protocol.errors import OperatorFault
 from protocol.inputs import JobDeclined, StopRequested
 from protocol.manifest import Manifest, TensorSpec
+from protocol.words import Reason
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
@@ -138,16 +142,17 @@ class Operator:
         await self.running.accept(job)
         return job_summary(job)
 
-    def decline(self, prefix: str, reason: str) -> dict[str, Any]:
+    def decline(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:
         """Decline a proposed job, or take back that it was accepted while there is no head for it.
 
-        Raises `OperatorFault` where it is too late for that.
+        `note` stays in this node's log. Raises `OperatorFault` where it is too late for that.
         """
         job = self.running.find(prefix)
         if job.over:
             raise OperatorFault("the job is over, or declined already", remedy="nothing is to be done")
         if not job.can_decline:
             raise OperatorFault("the job has begun", remedy="vote to end it: `starling job stop`")
+        _keep_note(job, note)
         job.give(JobDeclined(reason))
         return job_summary(job)
 
@@ -163,9 +168,10 @@ class Operator:
         await self.running.resume(job)
         return job_summary(job)
 
-    def stop(self, prefix: str, reason: str) -> dict[str, Any]:
-        """Vote to end a job."""
+    def stop(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:
+        """Vote to end a job; `note` stays in this node's log."""
         job = self.running.find(prefix)
+        _keep_note(job, note)
         job.give(StopRequested(reason))
         return job_summary(job)
 
@@ -235,3 +241,8 @@ class Operator:
     def shutdown(self) -> None:
         """Stop all services; what is in flight is in the journal."""
         self.stop_node()
+
+
+def _keep_note(job: JobNode, note: str) -> None:
+    if note:
+        log.info("OperatorNote", job=job.job.hex(), note=note)

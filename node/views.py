@@ -96,7 +96,7 @@ def _decline_of(job: JobNode) -> str:
     declined = job.engine.state.life.declined
     if declined is None:
         return ""
-    return f"{job.manifest.roster.member(declined.member).name}: {declined.reason}"
+    return f"{job.manifest.roster.member(declined.member).name}: {declined.reason.text}"
 
 
 def _part(job: JobNode, index: int) -> dict[str, Any]:

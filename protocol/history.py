@@ -227,7 +227,7 @@ def _read_key_share(now: History, author: int, body: KeyShare) -> History:
 
 def _read_key_abandon(now: History, author: int, body: KeyAbandon) -> History:
     _require(now.phase is Phase.KEYING and body.attempt == now.attempt, "that attempt is over")
-    return _next_attempt(now, body.reason)
+    return _next_attempt(now, body.reason.text)
 
 
 def _next_attempt(now: History, reason: str) -> History:
@@ -319,7 +319,7 @@ def _read_stop(now: History, author: int, body: Stop) -> History:
     now = replace(now, stops=stops)
     if len(stops) < now.manifest.thresholds.shares:
         return now
-    return _abort(now, f"stopped by its members: {body.reason}")
+    return _abort(now, f"stopped by its members: {body.reason.text}")
 
 
 def _abort(now: History, reason: str) -> History:

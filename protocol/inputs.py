@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from protocol.records import Blob
+from protocol.words import KeyReason, Reason
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ class JobAccepted:
 
 @dataclass(frozen=True)
 class JobDeclined:
-    """The operator declines the job."""
+    """The operator declines the job, or its node cannot take part."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
 class StopRequested:
     """The operator votes to end the job."""
 
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class KeyFailed:
 
     attempt: int
     accused: int
-    reason: str
+    reason: KeyReason
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from msgspec import Meta
 
 from protocol.crypto.threshold import MAX_MEMBERS
 from protocol.records import Record
-from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, ShortText, Wire
+from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, Wire
+from protocol.words import Reason
 
 
 class Woke(Wire, frozen=True, tag="woke"):
@@ -29,7 +30,7 @@ class Declined(Wire, frozen=True, tag="declined"):
     """The operator of `member` does not want the job, or no longer: it does not take place."""
 
     member: MemberIndex
-    reason: ShortText
+    reason: Reason
 
 
 class AskedForHead(Wire, frozen=True, tag="asked-for-head"):

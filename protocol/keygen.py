@@ -12,6 +12,7 @@ from protocol.inputs import KeyDeadline, KeyFailed, KeyMade
 from protocol.journal import AdoptedKey, BegunKey, HeldShare
 from protocol.records import KeyAbandon, KeyShare
 from protocol.state import Action, State, Turn
+from protocol.words import KeyReason
 
 
 def on_key_made(turn: Turn, given: KeyMade) -> None:
@@ -32,7 +33,7 @@ def on_key_failed(turn: Turn, given: KeyFailed) -> None:
 def on_key_deadline(turn: Turn, given: KeyDeadline) -> None:
     """Somebody did not finish in time, nobody knows who."""
     if _is_current(turn.state, given.attempt):
-        turn.key(failure=turn.state.key.failure or (0, "the attempt took too long"))
+        turn.key(failure=turn.state.key.failure or (0, KeyReason.TOO_LONG))
 
 
 def _is_current(state: State, attempt: int) -> bool:
@@ -49,7 +50,7 @@ def _begin_key(turn: Turn) -> None:
     if attempt in turn.state.key.held:
         return
     if attempt <= turn.state.key.lost:
-        turn.key(failure=(0, "a member was restarted meanwhile"))
+        turn.key(failure=(0, KeyReason.RESTARTED))
         return
     turn.journal(BegunKey(attempt))
     turn.emit("BeginKey", attempt=attempt)
@@ -66,10 +67,10 @@ def _submit_key_share(turn: Turn) -> None:
 
 def _submit_key_abandon(turn: Turn) -> None:
     attempt = turn.state.key.attempt
-    accused, reason = turn.state.key.failure or (0, "")
+    accused, reason = turn.state.key.failure or (0, KeyReason.FAILED_HERE)
     turn.key(abandoned=attempt)
-    turn.submit(KeyAbandon(attempt, accused, reason[:200]))
-    turn.emit("SubmitKeyAbandon", attempt=attempt, accused=accused)
+    turn.submit(KeyAbandon(attempt, accused, reason))
+    turn.emit("SubmitKeyAbandon", attempt=attempt, accused=accused, reason=reason.text)
 
 
 def _adopt_key(turn: Turn) -> None:

@@ -44,9 +44,9 @@ def on_declined(turn: Turn, given: JobDeclined) -> None:
     """DeclineJob: the operator does not want it, or no longer. A job whose head opens is stopped instead."""
     if not can_decline(turn.state):
         return
-    _note_decline(turn, Declined(turn.state.me, given.reason[:200]))
-    turn.emit("DeclineJob", reason=given.reason)
-    turn.do(Say(turn.state.others, Decline(turn.state.history.job, given.reason[:200])))
+    _note_decline(turn, Declined(turn.state.me, given.reason))
+    turn.emit("DeclineJob", reason=given.reason.text)
+    turn.do(Say(turn.state.others, Decline(turn.state.history.job, given.reason)))
 
 
 def on_heard(turn: Turn, given: Heard) -> None:
@@ -57,7 +57,7 @@ def on_heard(turn: Turn, given: Heard) -> None:
             turn.life(accepts=turn.state.life.accepts | {given.member})
         case Decline() if content.job == job and _can_be_declined(turn.state):
             _note_decline(turn, Declined(given.member, content.reason))
-            turn.emit("JobDeclined", other=given.member, reason=content.reason)
+            turn.emit("JobDeclined", other=given.member, reason=content.reason.text)
 
 
 def on_peer_up(turn: Turn, given: PeerUp) -> None:
@@ -75,7 +75,7 @@ def on_peer_up(turn: Turn, given: PeerUp) -> None:
 
 def on_stop(turn: Turn, given: StopRequested) -> None:
     """The operator wants the job to end."""
-    turn.life(stop=given.reason or "no reason given")
+    turn.life(stop=given.reason)
 
 
 def on_head_ready(turn: Turn, given: HeadReady) -> None:
@@ -133,9 +133,11 @@ def _submit_join(turn: Turn) -> None:
 
 
 def _submit_stop(turn: Turn) -> None:
-    turn.life(stopped=True)
-    turn.submit(Stop(turn.state.life.stop[:200]))
-    turn.emit("SubmitStop")
+    reason = turn.state.life.stop
+    if reason is not None:
+        turn.life(stopped=True)
+        turn.submit(Stop(reason))
+        turn.emit("SubmitStop")
 
 
 def _finish_job(turn: Turn) -> None:
@@ -240,7 +242,7 @@ ACTIONS = (
     ),
     Action(
         "SubmitStop",
-        lambda s: bool(s.life.stop) and not s.life.stopped and s.life.joined and not s.history.over,
+        lambda s: s.life.stop is not None and not s.life.stopped and s.life.joined and not s.history.over,
         _submit_stop,
         submits=True,
     ),

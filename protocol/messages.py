@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from protocol.manifest import Manifest
-from protocol.wire import Digest, ShortText, Wire
+from protocol.wire import Digest, Wire
+from protocol.words import Reason
 
 
 class Propose(Wire, frozen=True, tag="propose"):
@@ -27,7 +28,7 @@ class Decline(Wire, frozen=True, tag="decline"):
     """My operator does not want the job."""
 
     job: Digest
-    reason: ShortText
+    reason: Reason
 
 
 class Message(Wire, frozen=True):

@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from protocol.wire import AttemptNumber, BlobSize, Digest, MemberIndex, RoundNumber, ShortText, Wire
+from protocol.wire import AttemptNumber, BlobSize, Digest, MemberIndex, RoundNumber, Wire
+from protocol.words import KeyReason, Reason
 
 MAX_RECORD_BYTES = 700
 """Leaves room in a datum of one kilobyte for the envelope of 64-byte strings."""
@@ -48,7 +49,7 @@ class KeyAbandon(Wire, frozen=True, tag="key-abandon"):
 
     attempt: AttemptNumber
     accused: Annotated[int, Meta(ge=0, le=32)]
-    reason: ShortText
+    reason: KeyReason
 
 
 class Commit(Wire, frozen=True, tag="commit"):
@@ -95,7 +96,7 @@ class Result(Wire, frozen=True, tag="result"):
 class Stop(Wire, frozen=True, tag="stop"):
     """A vote to end the job."""
 
-    reason: ShortText
+    reason: Reason
 
 
 Body = Join | KeyShare | KeyAbandon | Commit | Attest | Seal | Abandon | Share | Result | Stop

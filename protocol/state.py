@@ -15,6 +15,7 @@ from protocol.inputs import Input
 from protocol.journal import AnyEntry, Declined, OwnRecord
 from protocol.manifest import Manifest
 from protocol.records import Blob, Body, Record
+from protocol.words import KeyReason, Reason
 
 
 class Head(Enum):
@@ -40,7 +41,7 @@ class Life:
     proving: bool = False
     proof: bytes | None = None
     joined: bool = False
-    stop: str = ""
+    stop: Reason | None = None
     stopped: bool = False
     ended: bool = False
     closes: bool = False
@@ -56,7 +57,7 @@ class KeyWork:
     held: Mapping[int, bytes] = field(default_factory=dict)
     attempt: int = 0
     lost: int = 0
-    failure: tuple[int, str] | None = None
+    failure: tuple[int, KeyReason] | None = None
     reported: int = 0
     abandoned: int = 0
     adopted: tuple[int, bytes] | None = None

@@ -12,9 +12,10 @@ from msgspec import UNSET, Meta, UnsetType
 from node.control.api import Node
 from node.control.errors import INVALID_PARAMS, METHOD_NOT_FOUND, RequestRefused
 from node.control.wire import NAMESPACE
+from protocol.words import Reason
 
 JobPrefix = Annotated[str, Meta(pattern="^[0-9a-fA-F]{4,64}$")]
-Reason = Annotated[str, Meta(min_length=1, max_length=200)]
+Note = Annotated[str, Meta(max_length=200)]
 
 
 class Params(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +44,8 @@ class JobParams(Params, frozen=True):
 
 class ReasonParams(Params, frozen=True):
     job: JobPrefix
-    reason: Reason = "the operator's decision"
+    reason: Reason = Reason.OPERATOR
+    note: Note = ""
 
 
 class ExportParams(Params, frozen=True):
@@ -80,10 +82,10 @@ METHODS: Mapping[str, Method] = {
     "job": Method(JobParams, lambda node, given: node.job(given.job)),
     "rounds": Method(JobParams, lambda node, given: node.rounds(given.job)),
     "accept": Method(JobParams, lambda node, given: node.accept(given.job)),
-    "decline": Method(ReasonParams, lambda node, given: node.decline(given.job, given.reason)),
+    "decline": Method(ReasonParams, lambda node, given: node.decline(given.job, given.reason, given.note)),
     "pause": Method(JobParams, lambda node, given: node.pause(given.job)),
     "resume": Method(JobParams, lambda node, given: node.resume(given.job)),
-    "stop": Method(ReasonParams, lambda node, given: node.stop(given.job, given.reason)),
+    "stop": Method(ReasonParams, lambda node, given: node.stop(given.job, given.reason, given.note)),
     "export_model": Method(ExportParams, lambda node, given: node.export_model(given.job, given.path)),
     "head": Method(ForemostParams, lambda node, given: node.head(given.job)),
     "storage": Method(NoParams, lambda node, given: node.storage()),

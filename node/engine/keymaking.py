@@ -16,6 +16,7 @@ from node.envelope import KeyRound
 from node.network import NotConnected, TransferFailed
 from node.workers.process import WorkerLost
 from protocol.inputs import KeyFailed, KeyMade
+from protocol.words import KeyReason
 
 RETRY_SECONDS = 0.5
 MAX_AHEAD = 3
@@ -82,9 +83,12 @@ async def make_key(
             step = await worker.step_key(request)
             number += 1
     except WorkerLost as lost:
-        return KeyFailed(attempt, 0, f"the crypto worker was lost: {lost.reason}")
+        log.warning("KeyAttemptFailed", attempt=attempt, reason=f"the crypto worker was lost: {lost.reason}")
+        return KeyFailed(attempt, 0, KeyReason.FAILED_HERE)
     if "failed" in step:
-        return KeyFailed(attempt, step["accused"], step["failed"])
+        log.warning("KeyAttemptFailed", attempt=attempt, accused=step["accused"], reason=step["failed"])
+        named = KeyReason.DEVIATION if step["accused"] else KeyReason.UNEXPLAINED
+        return KeyFailed(attempt, step["accused"], named)
     return KeyMade(attempt, step["key"], step["secret"])
 
 

@@ -29,6 +29,7 @@ from protocol.records import (
     Share,
     Stop,
 )
+from protocol.words import KeyReason, Reason
 from simulation.cryptography import Cryptography, Made
 from simulation.reading import Reading
 
@@ -160,7 +161,7 @@ class Byzantine:
 
     def _stop(self) -> None:
         self._count("vote to stop")
-        self._submit(Stop("because"))
+        self._submit(Stop(Reason.OPERATOR))
 
     # Key generation
 
@@ -179,7 +180,7 @@ class Byzantine:
         elif choice < 0.95:
             self._count("false accusation")
             accused = self._rng.choice((0, *self._reading.manifest.roster.indices))
-            self._submit(KeyAbandon(attempt, accused, "it was them"))
+            self._submit(KeyAbandon(attempt, accused, KeyReason.DEVIATION))
 
     # A round
 

@@ -15,6 +15,7 @@ from support.dealer import deal
 
 from protocol.inputs import Input, KeyFailed, KeyMade
 from protocol.keyring import StoredShare
+from protocol.words import KeyReason
 from simulation.clock import Clock
 from simulation.cryptography import Cryptography, Real, StandIn
 from simulation.scenario import Scenario
@@ -58,7 +59,7 @@ class KeyMaking:
         """An honest member takes part from now on."""
         made = self.plan(attempt)
         if member in made.lives:
-            self._tell(made, attempt, but=member, accused=member, reason="it contradicts itself")
+            self._tell(made, attempt, but=member, accused=member)
             return
         made.lives[member] = life
         if len(made.lives) == len(self._scenario.honest) and made.plan != "away":
@@ -67,7 +68,7 @@ class KeyMaking:
     def _conclude(self, made: _Attempt, attempt: int) -> None:
         if made.plan == "cheat":
             cheater = self._rng.choice(sorted(self._scenario.byzantine))
-            self._tell(made, attempt, but=0, accused=cheater, reason="a false share")
+            self._tell(made, attempt, but=0, accused=cheater)
             return
         honest = sorted(made.lives)
         if made.plan == "split" and len(honest) > 1:
@@ -76,10 +77,10 @@ class KeyMaking:
             key, secret = self.share(attempt, member, split=member in made.split)
             self._later(made, member, KeyMade(attempt, key, secret))
 
-    def _tell(self, made: _Attempt, attempt: int, but: int, accused: int, reason: str) -> None:
+    def _tell(self, made: _Attempt, attempt: int, but: int, accused: int) -> None:
         for member in sorted(made.lives):
             if member != but:
-                self._later(made, member, KeyFailed(attempt, accused, reason))
+                self._later(made, member, KeyFailed(attempt, accused, KeyReason.DEVIATION))
 
     def _later(self, made: _Attempt, member: int, given: Input) -> None:
         life = made.lives[member]

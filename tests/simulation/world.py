@@ -13,6 +13,7 @@ from protocol.errors import StarlingError
 from protocol.inputs import Confirmed, Input, Timer
 from protocol.lifecycle import CLOSE_SECONDS, can_decline, over
 from protocol.round import MAX_DOUBLINGS
+from protocol.words import Reason
 from simulation.byzantine import Byzantine
 from simulation.checks import Broken, Checks
 from simulation.clock import Clock
@@ -156,7 +157,7 @@ class World:
         for index in self.rng.sample(sorted(self.members), min(faults.stops, len(self.members))):
             self.clock.after(
                 self.rng.uniform(0.1, 1) * self.scenario.unsafe,
-                lambda who=index: self._give(who, inputs.StopRequested("enough")),
+                lambda who=index: self._give(who, inputs.StopRequested(Reason.OPERATOR)),
             )
         for index in self.rng.sample(sorted(self.members), min(faults.declines, len(self.members))):
             self.clock.after(self.rng.uniform(0, 40), lambda who=index: self._decline(who))
@@ -217,7 +218,7 @@ class World:
         state = self.members[index].state
         if state is not None and can_decline(state):
             self.count("declined")
-            self._give(index, inputs.JobDeclined("a second thought"))
+            self._give(index, inputs.JobDeclined(Reason.OPERATOR))
 
     def crash_now(self, where: str) -> bool:
         """Whether a member crashes at this boundary."""

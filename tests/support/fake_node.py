@@ -12,6 +12,7 @@ import trio
 
 from node.control.server import ControlServer
 from protocol.errors import MemberFault, OperatorFault
+from protocol.words import Reason
 
 JOB = "3fe1" + 60 * "0"
 OTHER_JOB = "3fe2" + 60 * "0"
@@ -160,8 +161,8 @@ class FakeNode:
         self.calls.append(("clean", prefix))
         return {"job": JOB, "removed": 3, "bytes": 4096, "left": 0, "files": 5, "file_bytes": 8192}
 
-    def decline(self, prefix: str, reason: str) -> dict[str, Any]:
-        self.calls.append(("decline", prefix, reason))
+    def decline(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:
+        self.calls.append(("decline", prefix, reason, note))
         return SUMMARY
 
     async def pause(self, prefix: str) -> dict[str, Any]:
@@ -171,7 +172,7 @@ class FakeNode:
     async def resume(self, prefix: str) -> dict[str, Any]:
         raise OperatorFault("the job is not paused", remedy="see `starling job show`")
 
-    def stop(self, prefix: str, reason: str) -> dict[str, Any]:
+    def stop(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:
         raise ZeroDivisionError("a bug with the canary secret 4711")
 
     async def export_model(self, prefix: str, path: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from node.cli.parser import OR_FOREMOST_HELP, PREFIX_HELP, Commands, job_prefix
 from node.control.client import Client
 from node.stages import ROUND_STAGES
 from protocol.errors import OperatorFault
+from protocol.words import OPERATORS, Reason
 
 MAX_JOB_FILE = 128 * 1024
 """Bytes; half of what the control socket takes."""
@@ -52,7 +53,7 @@ def register(commands: Commands) -> None:
             "do not take part in a proposed job",
             "An accepted job can be declined until there is a head for it; from then on it can be stopped.\n"
             "A job that one member declines takes place for nobody.",
-            examples=('starling job decline 3fa1 --reason "no ethics vote"',),
+            examples=('starling job decline 3fa1 --reason approval --note "no ethics vote"',),
         )
     )
     _job(
@@ -75,7 +76,7 @@ def register(commands: Commands) -> None:
             "vote to end a job: it ends when as many vote as decryption needs",
             "The vote stands in the order of the head and cannot be taken back; a job that has ended\n"
             "settles, and its model stays. To take no part for a while, see `starling job pause`.",
-            examples=("starling job stop 3fa1 --reason 'consent withdrawn'",),
+            examples=("starling job stop 3fa1 --reason consent",),
         )
     )
     export = group.add(
@@ -124,7 +125,13 @@ def _job(parser: ArgumentParser, *, required: bool = True) -> None:
 
 def _reason(parser: ArgumentParser) -> None:
     _job(parser)
-    parser.add_argument("--reason", default="the operator's decision", help="what the others are told")
+    parser.add_argument(
+        "--reason",
+        choices=[each.value for each in OPERATORS],
+        default=Reason.OPERATOR.value,
+        help="what the others are told: " + "; ".join(f"{each.value}: {each.text}" for each in OPERATORS),
+    )
+    parser.add_argument("--note", default="", help="your own words, for this node's log alone")
 
 
 def foremost(jobs: Sequence[Mapping[str, Any]]) -> str | None:
@@ -216,8 +223,12 @@ def accept(call: Invocation) -> None:
 
 def decline(call: Invocation) -> None:
     with call.node() as node:
-        found = node.call("decline", job=call.arguments.job, reason=call.arguments.reason)
+        found = node.call("decline", job=call.arguments.job, **_why(call))
     call.out.show(found, lambda: print(f"declined job {found['job']}"))
+
+
+def _why(call: Invocation) -> dict[str, str]:
+    return {"reason": call.arguments.reason, "note": call.arguments.note}
 
 
 def pause(call: Invocation) -> None:
@@ -234,7 +245,7 @@ def resume(call: Invocation) -> None:
 
 def stop(call: Invocation) -> None:
     with call.node() as node:
-        found = node.call("stop", job=call.arguments.job, reason=call.arguments.reason)
+        found = node.call("stop", job=call.arguments.job, **_why(call))
     call.out.show(found, lambda: print(f"voted to end job {found['job']}"))
 
 

@@ -15,6 +15,7 @@ from support.fake_node import JOB, PEERS, FakeNode
 
 from node.cli.exits import BUG, MEMBER_FAULT, OK, REFUSED, UNREACHABLE, USAGE
 from node.cli.main import build_parser, main
+from protocol.words import Reason
 
 ROOT = Path(__file__).parents[3]
 
@@ -125,8 +126,8 @@ def test_only_a_language_model_has_an_adapter_to_export(starling, node: FakeNode
 
 
 def test_declining_gives_the_reason(starling, node: FakeNode):
-    assert starling("job", "decline", "3fe1", "--reason", "no ethics vote").code == OK
-    assert node.calls == [("decline", "3fe1", "no ethics vote")]
+    assert starling("job", "decline", "3fe1", "--reason", "approval", "--note", "no vote").code == OK
+    assert node.calls == [("decline", "3fe1", Reason.APPROVAL, "no vote")]
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ from node.control.errors import (
 from node.control.server import ControlServer
 from node.control.trio_client import connect
 from protocol.errors import MemberFault, OperatorFault
+from protocol.words import Reason
 
 
 @asynccontextmanager
@@ -65,11 +66,11 @@ async def test_methods_answer_and_take_parameters_by_name(path: Path):
         assert (await client.call("status"))["name"] == "clinic-a"
         assert await client.call("add_peer", card={"name": "b"}) == {"contact": 1, "name": "b"}
         assert (await client.call("job", job="3fe1"))["task"] == "mnist"
-        await client.call("decline", job="3fe1", reason="no data")
+        await client.call("decline", job="3fe1", reason="consent", note="no data")
         await client.call("export_model", job="3fe1", path="/x.npz")
     assert node.calls == [
         ("add_peer", {"name": "b"}),
-        ("decline", "3fe1", "no data"),
+        ("decline", "3fe1", Reason.CONSENT, "no data"),
         ("export_model", "3fe1", "/x.npz"),
     ]
 
@@ -211,7 +212,7 @@ async def test_a_notification_gets_no_answer(path: Path):
     request = b'{"jsonrpc": "2.0", "method": "starling.v1.decline", "params": {"job": "3fe1"}}\n'
     async with serving(path) as node:
         assert await exchange(path, request) == []
-        assert node.calls == [("decline", "3fe1", "the operator's decision")]
+        assert node.calls == [("decline", "3fe1", Reason.OPERATOR, "")]
 
 
 @pytest.mark.parametrize(

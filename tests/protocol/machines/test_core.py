@@ -14,6 +14,7 @@ from protocol.messages import Accept, Message
 from protocol.records import MAX_RECORD_BYTES, Record
 from protocol.state import Head
 from protocol.waits import For, waiting_for
+from protocol.words import KeyReason
 
 WHOLE_JOB = ["Start", "AcceptJob", "SubmitJoin", "BeginKey", "HoldShare", "SubmitKeyShare", "AdoptKey"]
 WHOLE_ROUND = [
@@ -186,7 +187,7 @@ def test_failed_keys_are_tried_again_and_name_the_accused():
     world = World(manifest(3, rounds=1))
     world.mute = lambda member, effect: effect == effects.MakeKey(1)
     world.start()
-    world.give(2, inputs.KeyFailed(1, 3, "a false share"))
+    world.give(2, inputs.KeyFailed(1, 3, KeyReason.DEVIATION))
     world.run()
     assert world.states[1].history.phase is Phase.FINISHED
     accused = [event for event in world.events[1] if event.arguments.get("kind") == "KeyAbandon"]
@@ -265,7 +266,7 @@ def test_stale_work_is_ignored():
         inputs.ShareChecked(1, 2, "no"),
         inputs.Summed(1),
         inputs.KeyMade(1, bytes(32), b""),
-        inputs.KeyFailed(1, 2, ""),
+        inputs.KeyFailed(1, 2, KeyReason.DEVIATION),
         inputs.ContributeDeadline(1),
         inputs.AttestDeadline(1),
     ):

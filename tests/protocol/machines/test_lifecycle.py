@@ -11,19 +11,20 @@ from protocol.lifecycle import mismatches, over
 from protocol.messages import Decline, Message
 from protocol.state import Head
 from protocol.waits import For, waiting_for
+from protocol.words import Reason
 
 
 def test_a_stop_needs_a_threshold_of_members():
     world = World(manifest(3, rounds=1))
     world.mute = lambda member, effect: isinstance(effect, effects.Contribute)
     world.start()
-    world.give(1, inputs.StopRequested("budget"))
+    world.give(1, inputs.StopRequested(Reason.CONSENT))
     world.run()
     assert world.states[3].history.phase is Phase.RUNNING
-    world.give(2, inputs.StopRequested("budget"))
+    world.give(2, inputs.StopRequested(Reason.CONSENT))
     world.run()
     assert world.states[3].history.phase is Phase.ABORTED
-    assert "budget" in world.states[3].history.reason
+    assert Reason.CONSENT.text in world.states[3].history.reason
 
 
 def test_a_declined_job_goes_nowhere():
@@ -32,10 +33,10 @@ def test_a_declined_job_goes_nowhere():
         world.wake(member)
     world.give(1, inputs.JobAccepted())
     world.give(2, inputs.JobAccepted())
-    world.give(3, inputs.JobDeclined("not our policy"))
+    world.give(3, inputs.JobDeclined(Reason.TERMS))
     world.run()
     assert all(state.life.head is Head.NONE for state in world.states.values())
-    assert {state.life.declined for state in world.states.values()} == {Declined(3, "not our policy")}
+    assert {state.life.declined for state in world.states.values()} == {Declined(3, Reason.TERMS)}
     assert all(over(state) for state in world.states.values())
 
 
@@ -52,27 +53,27 @@ def undecided(members=3):
 
 def test_who_accepted_may_still_decline_while_there_is_no_head():
     world = undecided()
-    world.give(3, inputs.JobDeclined("no longer"))
+    world.give(3, inputs.JobDeclined(Reason.APPROVAL))
     world.run()
     world.give(2, inputs.JobAccepted())
     world.run()
     for member, state in world.states.items():
         assert state.life.head is Head.NONE
         woken = core.restore(world.manifest, member, world.journals[member])
-        assert woken.life.declined == Declined(3, "no longer")
+        assert woken.life.declined == Declined(3, Reason.APPROVAL)
         assert over(woken)
 
 
 def test_a_decline_is_repeated_to_who_was_away():
     world = undecided()
     world.mute = lambda member, effect: isinstance(effect, effects.Say)
-    world.give(3, inputs.JobDeclined("no longer"))
+    world.give(3, inputs.JobDeclined(Reason.APPROVAL))
     world.run()
     world.mute = lambda member, effect: False
     assert world.states[1].life.declined is None
     world.give(3, inputs.PeerUp(1))
     world.run()
-    assert world.states[1].life.declined == Declined(3, "no longer")
+    assert world.states[1].life.declined == Declined(3, Reason.APPROVAL)
 
 
 def test_a_head_that_opens_for_a_declined_job_is_closed_again():
@@ -82,7 +83,7 @@ def test_a_head_that_opens_for_a_declined_job_is_closed_again():
     world.give(2, inputs.JobAccepted())
     world.run()
     assert world.states[1].life.head is Head.OPENING
-    world.give(2, inputs.JobDeclined("a second thought"))
+    world.give(2, inputs.JobDeclined(Reason.OPERATOR))
     world.run()
     assert not over(world.states[1])
     assert waiting_for(world.states[1]).reason is For.HEAD
@@ -105,8 +106,8 @@ def test_nobody_is_talked_out_of_a_job_that_runs_after_a_restart(slots):
         state = core.restore(world.manifest, member, world.journals[member], world.order[:slots])
         state, _ = core.update(core.update(state, inputs.Wake())[0], inputs.Persisted())
         assert state.life.head is not Head.READY
-        heard = inputs.Heard(3, Message(Decline(world.manifest.job, "go away")).to_bytes())
-        for given in (heard, inputs.JobDeclined("too late")):
+        heard = inputs.Heard(3, Message(Decline(world.manifest.job, Reason.LATER)).to_bytes())
+        for given in (heard, inputs.JobDeclined(Reason.OPERATOR)):
             state, _ = core.update(state, given)
             assert (state.life.declined, state.held_back) == (None, None)
 
@@ -116,8 +117,8 @@ def test_nobody_is_talked_out_of_an_open_head():
     world.mute = lambda member, effect: isinstance(effect, effects.ProveMembership)
     world.start()
     for member in (1, 2):
-        world.give(member, inputs.Heard(3, Message(Decline(world.manifest.job, "go away")).to_bytes()))
-        world.give(member, inputs.JobDeclined("too late"))
+        world.give(member, inputs.Heard(3, Message(Decline(world.manifest.job, Reason.LATER)).to_bytes()))
+        world.give(member, inputs.JobDeclined(Reason.OPERATOR))
     world.run()
     assert all(state.life.declined is None for state in world.states.values())
 

@@ -5,6 +5,7 @@ from support.manifests import manifest
 
 from protocol import effects, inputs
 from protocol.history import Phase
+from protocol.words import Reason
 
 
 def elapse(world, times=1):
@@ -57,7 +58,7 @@ def test_one_record_is_in_flight():
     lost = []
     world.mute = lambda member, effect: isinstance(effect, effects.Submit) and not lost.append(effect)
     world.start()
-    world.give(1, inputs.StopRequested("budget"))
+    world.give(1, inputs.StopRequested(Reason.CONSENT))
     world.run()
     assert [effect.record.kind for effect in lost] == ["Join"] * 3
     world.mute = lambda member, effect: False
