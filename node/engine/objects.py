@@ -19,13 +19,24 @@ import trio
 
 from node.engine.traffic import Movement, Traffic
 from node.network import Mesh
-from node.storage import Admission, Bucket, DestinationFault, ObjectKey, StorageUnavailable, open_grant
+from node.storage import (
+    Admission,
+    Bucket,
+    DestinationFault,
+    MemberBuckets,
+    ObjectKey,
+    StorageUnavailable,
+    Timing,
+)
 from protocol.errors import OperatorFault, StarlingError
 from protocol.records import Blob
 
 DAY = 24 * 3600
 RETRY_FIRST, RETRY_LAST = 0.5, 20.0
 """Seconds between attempts at an object that nobody could give us: members come and go within minutes."""
+
+MEMBERS_BUCKETS = Timing(attempts=2)
+"""What a member's bucket does not give soon is asked of the other members, and of the bucket again later."""
 
 OWN = "own bucket"
 
@@ -54,8 +65,7 @@ class Objects:
         self._bucket = bucket
         self._mesh = mesh
         self._contacts = contacts
-        self._own_peer = own_peer
-        self._admission = admission
+        self._buckets = MemberBuckets(own_peer, admission, MEMBERS_BUCKETS)
         self._retention = retention_days * DAY
         self.grants = grants
         self.traffic = Traffic()
@@ -160,9 +170,7 @@ class Objects:
 
     def _from_bucket(self, number: int, owner: int, token: bytes, blob: Blob) -> _Source:
         async def get(path: Path, move: Movement) -> None:
-            bucket = await trio.to_thread.run_sync(
-                lambda: open_grant(token, owner=owner, peer=self._own_peer, admission=self._admission)
-            )
+            bucket = await self._buckets.open(owner, token)
             key = ObjectKey(self._job, number, blob.object)
             await bucket.fetch(key, path, size=blob.size, progress=move.reached)
 

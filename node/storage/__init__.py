@@ -1,7 +1,7 @@
 """Storage: each member's own bucket of immutable objects, and reading those of others.
 
 `open_bucket` gives this member's `Bucket`; `Bucket.grant` makes the token with which one peer's
-`open_grant` reads part of it. Whatever the provider, what is fetched has the size and digest asked for.
+`MemberBuckets` reads part of it. Whatever the provider, what is fetched has the size and digest asked for.
 """
 
 from node.storage.bucket import Bucket
@@ -24,6 +24,7 @@ from node.storage.limits import Timing
 from node.storage.opening import (
     Admission,
     DirectorySettings,
+    MemberBuckets,
     S3Settings,
     Settings,
     UplinkSettings,
@@ -49,6 +50,7 @@ __all__ = [
     "DirectorySettings",
     "GrantRefused",
     "GrantedBucket",
+    "MemberBuckets",
     "ObjectAbsent",
     "ObjectCorrupt",
     "ObjectKey",

@@ -14,7 +14,7 @@ from node.storage.errors import StorageUnavailable
 from node.storage.limits import Timing
 
 Result = TypeVar("Result")
-_THREADS: Final = trio.CapacityLimiter(math.inf)  # each bucket bounds its own operations
+_BREAKING_OFF: Final = trio.CapacityLimiter(math.inf)  # one thread for each operation, whose own are bounded
 
 
 class Interrupted(Exception):
@@ -69,6 +69,7 @@ async def run_call(
     work: Callable[[Call], Result],
     *,
     timing: Timing,
+    threads: trio.CapacityLimiter,
     stall: float,
     longest: float,
     progress: Callable[[int], None] | None = None,
@@ -78,7 +79,7 @@ async def run_call(
     `progress` is called in the event loop with the number of bytes moved so far. The operation is broken
     off when the caller is cancelled, or, with StorageUnavailable, when no byte moves for `stall` seconds or
     it takes more than `longest`. A thread that does not end within `timing.grace` seconds after that is
-    left to itself.
+    left to itself, and counts among `threads` until it ends: no more than those hang with a disk.
     """
     call = Call()
     ended = trio.Event()
@@ -90,7 +91,7 @@ async def run_call(
     async def break_off() -> None:
         thread.deadline = trio.current_time() + timing.grace
         with trio.CancelScope(shield=True, deadline=thread.deadline):
-            await _in_thread(call.interrupt)
+            await _in_thread(_BREAKING_OFF, call.interrupt)
 
     async def watch() -> None:
         nonlocal reason
@@ -106,7 +107,7 @@ async def run_call(
         nursery.start_soon(watch)
         with thread:
             try:
-                finished.append(await _in_thread(work, call))
+                finished.append(await _in_thread(threads, work, call))
             except Exception as error:  # raised again below, outside the nursery
                 failure = error
         ended.set()
@@ -119,12 +120,14 @@ async def run_call(
     raise failure
 
 
-async def _in_thread(work: Callable[..., Result], *arguments: object) -> Result:
+async def _in_thread(
+    threads: trio.CapacityLimiter, work: Callable[..., Result], *arguments: object
+) -> Result:
     return await trio.to_thread.run_sync(  # the stubs that come with libp2p are of an older trio
         work,
         *arguments,
         abandon_on_cancel=True,
-        limiter=_THREADS,  # type: ignore[call-arg]
+        limiter=threads,  # type: ignore[call-arg]
     )
 
 

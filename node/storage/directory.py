@@ -17,7 +17,6 @@ import errno
 import hmac
 import os
 import secrets
-import stat
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +30,14 @@ import msgspec
 
 from node.storage.calls import Call
 from node.storage.errors import AccessRefused, BucketFull, ObjectAbsent, ObjectExists, StorageUnavailable
-from node.storage.files import locked_file, make_directory, sweep_unlocked, sync_directory
+from node.storage.files import (
+    NotAFile,
+    locked_file,
+    make_directory,
+    open_regular,
+    sweep_unlocked,
+    sync_directory,
+)
 from node.storage.store import Caveats, Sink, Stat
 from node.storage.transfer import Mismatch, chunks_of
 
@@ -250,15 +256,14 @@ class DirectoryStore:
     @contextmanager
     def _opened(self, path: str) -> Iterator[tuple[BinaryIO, Stat]]:
         """The file behind its header; ObjectAbsent if it is not there or has expired."""
-        # Neither links nor pipes: a directory of somebody else is not trusted to hold files only.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self._objects / path, flags)
+            opened = open_regular(self._root, f"objects/{path}")
         except FileNotFoundError:
             raise ObjectAbsent(f"no object {path} in {self.place}") from None
-        with os.fdopen(descriptor, "rb") as file:
-            about = os.fstat(descriptor)
-            header = file.read(_HEADER.size) if stat.S_ISREG(about.st_mode) else b""
+        except NotAFile:
+            raise Mismatch("is no file") from None
+        with opened as file:
+            header = file.read(_HEADER.size)
             if len(header) < _HEADER.size or not header.startswith(_MAGIC):
                 raise Mismatch("does not begin as an object does")
             _, size, expires_at, _ = _HEADER.unpack(header)
@@ -289,8 +294,11 @@ def _make_key(root: Path) -> None:
 
 
 def _read_key(root: Path) -> bytes:
-    with (root / "key").open("rb") as file:
-        key = file.read(_KEY_SIZE + 1)
+    try:
+        with open_regular(root, "key") as file:
+            key = file.read(_KEY_SIZE + 1)
+    except NotAFile:
+        key = b""
     if len(key) != _KEY_SIZE:
         raise AccessRefused(f"{root} is not a bucket: its key is damaged")
     return key

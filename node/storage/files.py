@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+_NO_FILE = {errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO}
+
+
+class NotAFile(Exception):
+    """Under a name lies a link, a folder, a pipe, a socket or a device; or a link on the way there."""
+
+
+def open_regular(root: Path, path: str) -> BinaryIO:
+    """Open the regular file `path` (with `/` between its parts) below `root`, for reading.
+
+    Never follows a link below `root`, and never waits for who writes into a pipe: the folder may be
+    somebody else's. Raises NotAFile for anything but a file, OSError as the system says.
+    """
+    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        *folders, name = path.split("/")
+        for folder in folders:
+            outer, directory = (
+                directory,
+                os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory),
+            )
+            os.close(outer)
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise NotAFile(f"{path} is no file") from error
+        raise
+    finally:
+        os.close(directory)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFile(f"{path} is no file")
+    return os.fdopen(descriptor, "rb")
 
 
 def sync_directory(directory: Path) -> None:
@@ -61,9 +97,9 @@ def locked_file(directory: Path) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def sweep_unlocked(directory: Path) -> None:
-    """Remove the files in the directory that no living process has locked."""
+    """Remove the files in the directory that no living process has locked; what is no file stays."""
     for path in directory.iterdir():
-        with suppress(FileNotFoundError), path.open("rb") as file:
+        with suppress(FileNotFoundError, NotAFile), open_regular(directory, path.name) as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

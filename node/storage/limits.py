@@ -14,7 +14,10 @@ CHUNK: Final = 512 * KIB  # one read or write; also how often an operation notic
 MAX_LISTED: Final = 100_000  # objects of one listing: members × rounds × two blobs, with room
 MAX_GRANT: Final = 64 * KIB  # an encoded grant; one of a native bucket has about 1 KiB
 MAX_GRANTED_OBJECTS: Final = 64  # presigned one by one: about 700 bytes each
-CONCURRENT: Final = 8  # operations of one bucket at once; bounds threads and connections
+CONCURRENT: Final = 8  # operations of one bucket at once; bounds connections
+THREADS: Final = 2 * CONCURRENT  # of one bucket, with those that were left to themselves in a hanging disk
+THREADS_PER_MEMBER: Final = 8  # in one member's bucket, likewise: when all hang, it is read no more
+OPENING: Final = 10.0  # seconds to open a member's bucket, which reads one small file at most
 LARGE: Final = 8 * MIB  # objects from this size on are large
 CONCURRENT_LARGE: Final = 2  # transfers of large objects at once; each may hold some 40 MiB in memory
 

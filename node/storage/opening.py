@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from node.storage.bucket import Bucket
+from node.storage.calls import Call, run_call
 from node.storage.directory import CLEANER, WRITER, DirectoryStore
 from node.storage.errors import AccessRefused, AdapterMissing, GrantRefused
 from node.storage.grants import Grant
-from node.storage.limits import Timing
+from node.storage.limits import OPENING, THREADS_PER_MEMBER, Timing
 from node.storage.reader import GrantedBucket
 from node.storage.s3.keyed import KeyedCredential, UntilThen
 from node.storage.s3.keyed import S3Key as S3Key  # settings are written with it
@@ -111,12 +115,14 @@ def open_grant(
     peer: str,
     admission: Admission,
     timing: Timing | None = None,
+    threads: trio.CapacityLimiter | None = None,
     clock: Callable[[], float] = time.time,
 ) -> GrantedBucket:
     """The bucket of member `owner` (its roster index), with the token that it gave to us, `peer`.
 
     Raises GrantRefused if the token is malformed, expired, for somebody else, or leads elsewhere than
-    `admission` allows; StorageUnavailable if that cannot be told now.
+    `admission` allows; StorageUnavailable if that cannot be told now. Blocks on the member's disk, which may
+    hang: in an event loop use `MemberBuckets`.
     """
     try:
         grant = Grant.decode(token)
@@ -129,7 +135,42 @@ def open_grant(
         raise error.blame(owner) from None
     except AccessRefused as error:
         raise GrantRefused(error.what, member=owner, remedy=error.remedy) from error
-    return GrantedBucket(store, owner=owner, prefix=grant.caveats.prefix, timing=timing or Timing())
+    return GrantedBucket(
+        store, owner=owner, prefix=grant.caveats.prefix, timing=timing or Timing(), threads=threads
+    )
+
+
+class MemberBuckets:
+    """Opens the buckets of other members for `peer`, this node.
+
+    Each member's are used in threads of their own, THREADS_PER_MEMBER at most: a member whose disk hangs, or
+    who laid a trap there, holds up what is read from it, and nothing else.
+    """
+
+    def __init__(self, peer: str, admission: Admission, timing: Timing | None = None) -> None:
+        self._peer = peer
+        self._admission = admission
+        self._timing = timing or Timing()
+        self._threads: dict[int, trio.CapacityLimiter] = defaultdict(
+            lambda: trio.CapacityLimiter(THREADS_PER_MEMBER)
+        )
+
+    async def open(self, owner: int, token: bytes) -> GrantedBucket:
+        """The bucket of member `owner`; raises as `open_grant`, and StorageUnavailable for a hanging disk."""
+        threads = self._threads[owner]
+
+        def work(call: Call) -> GrantedBucket:
+            return open_grant(
+                token,
+                owner=owner,
+                peer=self._peer,
+                admission=self._admission,
+                timing=self._timing,
+                threads=threads,
+            )
+
+        longest = min(OPENING, self._timing.stall)
+        return await run_call(work, timing=self._timing, threads=threads, stall=longest, longest=longest)
 
 
 def _s3_store(settings: S3Settings, key: S3Key) -> Store:

@@ -38,9 +38,10 @@ _log: Final = structlog.get_logger()
 class Reader:
     """Fetches objects by exact key; what it delivers has the size and digest that were asked for."""
 
-    def __init__(self, store: Readable, timing: Timing) -> None:
+    def __init__(self, store: Readable, timing: Timing, threads: trio.CapacityLimiter | None = None) -> None:
         self._readable = store
         self._timing = timing
+        self._threads = threads or trio.CapacityLimiter(limits.THREADS)
         self._slots = trio.CapacityLimiter(limits.CONCURRENT)
         self._large = trio.CapacityLimiter(limits.CONCURRENT_LARGE)
 
@@ -139,7 +140,12 @@ class Reader:
             try:
                 async with self._slots:
                     return await run_call(
-                        work, timing=timing, stall=stall, longest=longest, progress=progress
+                        work,
+                        timing=timing,
+                        threads=self._threads,
+                        stall=stall,
+                        longest=longest,
+                        progress=progress,
                     )
             except AccessRefused as error:
                 raise self._refused(error) from error
@@ -176,8 +182,16 @@ class GrantedBucket(Reader):
     Refusals are the member's faults; they carry its roster index.
     """
 
-    def __init__(self, store: Readable, *, owner: int, prefix: str, timing: Timing) -> None:
-        super().__init__(store, timing)
+    def __init__(
+        self,
+        store: Readable,
+        *,
+        owner: int,
+        prefix: str,
+        timing: Timing,
+        threads: trio.CapacityLimiter | None = None,
+    ) -> None:
+        super().__init__(store, timing, threads)
         self.owner = owner
         self._prefix = prefix
 

@@ -184,7 +184,7 @@ async def test_pipes_and_links_are_no_objects(venue, tmp_path):
         await venue.bucket.stat(key)
     place.unlink()
     place.symlink_to("/etc/hostname")
-    with pytest.raises(StorageUnavailable):
+    with pytest.raises(BucketCorrupt):
         await venue.bucket.stat(key)
 
 
