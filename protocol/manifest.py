@@ -74,6 +74,7 @@ class Manifest(Wire, frozen=True):
     """
 
     LIMIT: ClassVar[int] = 1024 * 1024
+    VALUES: ClassVar[int] = 12 * MAX_TENSORS
 
     version: Annotated[int, Meta(ge=1, le=1)]
     name: Annotated[str, Meta(min_length=1, max_length=60)]

@@ -35,5 +35,6 @@ class Message(Wire, frozen=True):
     """One message between members."""
 
     LIMIT: ClassVar[int] = Manifest.LIMIT + 1024
+    VALUES: ClassVar[int] = Manifest.VALUES + 64
 
     content: Propose | Accept | Decline

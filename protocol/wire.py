@@ -43,6 +43,9 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     LIMIT: ClassVar[int] = 64 * 1024
     """The most bytes that an encoding may have."""
 
+    VALUES: ClassVar[int] = canonical.MAX_VALUES
+    """The most values, keys and containers included, that an encoding may hold."""
+
     def to_bytes(self) -> bytes:
         """The canonical encoding."""
         return canonical.dump(msgspec.to_builtins(self, builtin_types=(bytes,)))
@@ -51,11 +54,11 @@ class Wire(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def from_bytes(cls, data: bytes) -> Self:
         """The value that `to_bytes` wrote.
 
-        Raises `Excess` beyond `LIMIT`, `Malformed` for any other bytes, naming the field at fault.
+        Raises `Excess` beyond `LIMIT` or `VALUES`, else `Malformed`, naming the field at fault.
         """
         if len(data) > cls.LIMIT:
             raise Excess(f"a {cls.__name__} of {len(data)} bytes is larger than {cls.LIMIT}")
-        decoded = canonical.load(data, cls.__name__)
+        decoded = canonical.load(data, cls.__name__, values=cls.VALUES)
         try:
             value = msgspec.convert(decoded, cls, builtin_types=(bytes,))
         except msgspec.ValidationError as error:

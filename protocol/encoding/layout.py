@@ -13,6 +13,7 @@ from protocol.encoding.errors import Malformed, Misuse
 MAX_TENSORS = 16_384  # adapters on every matrix of today's largest language models are some thousands
 MAX_NAME_BYTES = 256  # module paths are well below; bounds what an error message can be made to carry
 MAX_DIMENSIONS = 8  # as many as convolutions and attention tensors ever use
+_VALUES = (4 + MAX_DIMENSIONS) * MAX_TENSORS + 4
 MAX_PARAMETERS = 2**26  # 67 million: 300 MB of ciphertexts, far beyond what a round can decrypt in time
 MAX_LAYOUT_BYTES = 4 * 2**20  # a layout with all tensors and names of ordinary length fits
 MIN_CLIP, MAX_CLIP = 2.0**-64, 2.0**64  # wider than useful, and no step over- or underflows a float
@@ -89,7 +90,7 @@ class Layout:
         """The layout that `to_bytes` wrote; `Malformed` for any other bytes."""
         if len(data) > MAX_LAYOUT_BYTES:
             raise Malformed(f"the layout is larger than {MAX_LAYOUT_BYTES} bytes")
-        match canonical.load(data, "layout"):
+        match canonical.load(data, "layout", values=_VALUES):
             case [str(kind), list(rows)] if kind == _FORMAT:
                 try:
                     return cls(tuple(_tensor(row) for row in rows))
