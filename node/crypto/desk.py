@@ -1,8 +1,8 @@
 """What the crypto worker does: requests about one job, as plain maps, answered one at a time.
 
-Files carry everything large: updates, blobs and models go in and out by path. What a round needs again
-(ciphertexts that were verified, the sum) stays in memory until the round is forgotten, and is made again
-from the files if the worker was restarted.
+Files carry everything large but the member's own update, which must not lie anywhere in the clear: blobs
+and models go in and out by path. What a round needs again (ciphertexts that were verified, the sum) stays in
+memory until the round is forgotten, and is made again from the files if the worker was restarted.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Desk:
 
     def _do_contribute(self, request: Message) -> Message:
         specs = self._manifest.encoding.tensors
-        update = decode_weights(specs, Path(request["update"]).read_bytes())
+        update = decode_weights(specs, request["update"])
         data, blob = self._ready().contribute(request["round"], self._me, update, request["weight"])
         write_whole(Path(request["out"]), data)
         self._check(request["round"], self._me, blob, request["out"])

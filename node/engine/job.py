@@ -131,6 +131,7 @@ class JobNode:
 
         Raises a `StarlingError` if that cannot be.
         """
+        self.objects.sweep()
         self._make_workers()
         journal, members = self._around.journal, self.manifest.roster.members
         entries = journal.entries(self.job)

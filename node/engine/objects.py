@@ -8,6 +8,7 @@ name; a file that is there is whole.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -41,6 +42,7 @@ MEMBERS_BUCKETS = Timing(attempts=2)
 OWN = "own bucket"
 
 _PIECE = 256 * 1024
+_WHOLE = re.compile("[0-9a-f]{64}")
 
 log = structlog.get_logger()
 
@@ -111,6 +113,20 @@ class Objects:
         except FileNotFoundError:
             return None
         return self._pieces(member, digest, size)
+
+    def sweep(self) -> None:
+        """Remove what work that a crash cut short has left: only whole objects are named by a digest alone.
+
+        Raises `OperatorFault` where that cannot be.
+        """
+        try:
+            for path in self._folder.iterdir():
+                if not _WHOLE.fullmatch(path.name):
+                    path.unlink()
+        except OSError as error:
+            raise OperatorFault(
+                f"cannot tidy up {self._folder}: {error.strerror}", remedy="let the node's user write there"
+            ) from error
 
     def discard(self, keep: bytes) -> tuple[int, int]:
         """Remove all that lies here but the object with the digest `keep`; how many files, and bytes."""

@@ -71,7 +71,8 @@ class RoundWork:
         self._sealed: dict[int, list[list[Any]]] = {}
 
     async def contribute(self, effect: effects.Contribute) -> None:
-        """Train, encode, encrypt, prove, store."""
+        """Train, encode, encrypt, prove, store. In the clear the update goes through memory and pipes alone,
+        never into a file."""
         try:
             blob = await self._contribution(effect)
         except (StarlingError, OSError) as error:  # OSError: the disk is full, or gone
@@ -88,20 +89,17 @@ class RoundWork:
         update = await self._learner.train(assignment, ordered)
         self._tell("Trained", {"round": effect.round, "samples": update.samples, **_plain(update.metrics)})
         named = {spec.name: delta for spec, delta in zip(specs, update.delta, strict=True)}
-        source = self._objects.path(hashlib.sha256(b"update %d" % effect.round).digest()).with_suffix(
-            ".update"
+        target = self._objects.path(hashlib.sha256(b"update %d" % effect.round).digest()).with_suffix(
+            ".encrypted"
         )
-        await trio.to_thread.run_sync(lambda: source.write_bytes(encode_weights(specs, named)))
-        target = source.with_suffix(".encrypted")
         request = {
             "do": "contribute",
             "round": effect.round,
-            "update": str(source),
+            "update": await trio.to_thread.run_sync(encode_weights, specs, named),
             "weight": self._weight(update),
             "out": str(target),
         }
         blob = blob_from(await self._crypto.ask(request))
-        source.unlink()
         target.replace(self._objects.path(blob.object))
         self._tell("Encrypted", {"round": effect.round, "bytes": blob.size})
         await self._objects.publish(effect.round, blob)
