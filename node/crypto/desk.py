@@ -7,9 +7,10 @@ memory until the round is forgotten, and is made again from the files if the wor
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,15 +22,20 @@ from protocol.aggregation import Aggregation, apply
 from protocol.crypto.jointkey.choose import party_for
 from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party, Progress, Setup
 from protocol.encoding.errors import OutOfRange
-from protocol.errors import MemberFault, OwnFault
+from protocol.errors import MemberFault, OperatorFault, OwnFault
 from protocol.keyring import StoredShare
 from protocol.manifest import Manifest
 from protocol.records import Blob
 
 Message = dict[str, Any]
 Report = Callable[[str, int, int], None]
+Checked = TypeVar("Checked")
 
 _PIECE = 256 * 1024
+
+
+class ObjectDamaged(OperatorFault):
+    """A file is not the object that was stored in it; it is removed, to be fetched again."""
 
 
 class Desk:
@@ -42,9 +48,9 @@ class Desk:
         self._party: Party | None = None
         self._stored: StoredShare | None = None
         self._aggregation: Aggregation | None = None
-        self._updates: dict[tuple[int, int], list[mpz]] = {}
+        self._updates: dict[tuple[int, int, Blob], list[mpz]] = {}
         self._totals: dict[int, list[mpz]] = {}
-        self._partials: dict[tuple[int, int], list[mpz]] = {}
+        self._partials: dict[tuple[int, int, bytes, Blob], list[mpz]] = {}
 
     def answer(self, request: Message) -> Message:
         """The result of one request. `StarlingError` for what cannot be done."""
@@ -111,10 +117,11 @@ class Desk:
         return _refusal(lambda: self._check(request["round"], request["member"], blob, request["path"]))
 
     def _check(self, number: int, member: int, blob: Blob, path: str) -> list[mpz]:
-        known = self._updates.get((number, member))
+        known = self._updates.get((number, member, blob))
         if known is None:
-            known = self._ready().check_update(number, member, blob, _pieces(path))
-            self._updates[number, member] = known
+            check = self._ready().check_update
+            known = _judged(blob, path, lambda data: check(number, member, blob, data))
+            self._updates[number, member, blob] = known
         return known
 
     def _do_sum(self, request: Message) -> Message:
@@ -147,10 +154,11 @@ class Desk:
     def _check_share(
         self, number: int, member: int, aggregate: bytes, total: list[mpz], blob: Blob, path: str
     ) -> list[mpz]:
-        known = self._partials.get((number, member))
+        known = self._partials.get((number, member, aggregate, blob))
         if known is None:
-            known = self._ready().check_share(number, member, aggregate, total, blob, _pieces(path))
-            self._partials[number, member] = known
+            check = self._ready().check_share
+            known = _judged(blob, path, lambda data: check(number, member, aggregate, total, blob, data))
+            self._partials[number, member, aggregate, blob] = known
         return known
 
     def _do_open(self, request: Message) -> Message:
@@ -174,9 +182,8 @@ class Desk:
     def _do_forget(self, request: Message) -> Message:
         number = request["round"]
         self._totals.pop(number, None)
-        for kept in (self._updates, self._partials):
-            for key in [key for key in kept if key[0] == number]:
-                del kept[key]
+        self._updates = {key: kept for key, kept in self._updates.items() if key[0] != number}
+        self._partials = {key: kept for key, kept in self._partials.items() if key[0] != number}
         return {}
 
     def _ready(self) -> Aggregation:
@@ -210,6 +217,27 @@ def _refusal(check: Callable[[], object]) -> Message:
     except MemberFault as fault:
         return {"refusal": str(fault)[:200]}
     return {"refusal": ""}
+
+
+def _judged(blob: Blob, path: str, check: Callable[[Iterator[bytes]], Checked]) -> Checked:
+    """What `check` makes of the file's bytes. It blames a member for the bytes that it announced only:
+    for others, `ObjectDamaged`."""
+    try:
+        return check(_pieces(path))
+    except MemberFault as fault:
+        if _digest(path) == blob.object:
+            raise
+        Path(path).unlink()
+        raise ObjectDamaged(
+            f"the stored object {blob.object.hex()} was damaged", remedy="it is fetched again; check the disk"
+        ) from fault
+
+
+def _digest(path: str) -> bytes:
+    whole = hashlib.sha256()
+    for piece in _pieces(path):
+        whole.update(piece)
+    return whole.digest()
 
 
 def _blob_to(blob: Blob) -> Message:

@@ -1,13 +1,14 @@
 """A member's work in a round: training, checking, summing, decrypting. Each method carries out one effect.
 
 Work reports back with an input. What cannot be had now is waited for; what is false is refused with the
-reason; a fault of this node in its own contribution costs that contribution, never the process.
+reason, and only the very bytes that a member announced are ever false; what would come out the same again is
+not tried again. A fault of this node in its own contribution costs that contribution, never the process.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from node.learning.learner import Learner
 from node.learning.task import Assignment, Evaluation, Update
 from node.weights import WeightStore, encode_weights, weights_size
 from protocol import effects
-from protocol.errors import StarlingError
+from protocol.errors import OperatorFault, StarlingError
 from protocol.inputs import (
     CommitChecked,
     Contributed,
@@ -122,7 +123,7 @@ class RoundWork:
             "blob": _fields(effect.blob),
             "path": str(path),
         }
-        answer = await self._asked(request)
+        answer = await self._asked(request, [(effect.member, effect.blob)])
         self._give(CommitChecked(effect.round, effect.member, answer["refusal"]))
 
     async def sum_sealed(self, effect: effects.SumSealed) -> None:
@@ -138,7 +139,8 @@ class RoundWork:
         self._sealed[effect.round] = [
             [member, _fields(blob), str(paths[member])] for member, blob in effect.contributions
         ]
-        await self._asked({"do": "sum", "round": effect.round, "sealed": self._sealed[effect.round]})
+        request = {"do": "sum", "round": effect.round, "sealed": self._sealed[effect.round]}
+        await self._asked(request, effect.contributions)
         self._give(Summed(effect.round))
 
     async def release_share(self, effect: effects.ReleaseShare) -> None:
@@ -151,7 +153,7 @@ class RoundWork:
             "sealed": self._sealed[effect.round],
             "out": str(target),
         }
-        blob = blob_from(await self._asked(request))
+        blob = blob_from(await self._asked(request, self._contributions(effect.round)))
         target.replace(self._objects.path(blob.object))
         await self._objects.publish(effect.round, blob)
         self._give(ShareStored(effect.round, blob))
@@ -168,7 +170,8 @@ class RoundWork:
             "blob": _fields(effect.blob),
             "path": str(path),
         }
-        answer = await self._asked(request)
+        needed = [*self._contributions(effect.round), (effect.member, effect.blob)]
+        answer = await self._asked(request, needed)
         self._give(ShareChecked(effect.round, effect.member, answer["refusal"]))
 
     async def open_sum(self, effect: effects.OpenSum) -> None:
@@ -188,7 +191,7 @@ class RoundWork:
             "model": str(self._weights.path(effect.model)),
             "out": str(target),
         }
-        answer = await self._asked(request)
+        answer = await self._asked(request, [*self._contributions(effect.round), *effect.shares])
         if not answer["discarded"]:
             target.replace(self._weights.path(answer["model"]))
         self._give(Opened(effect.round, answer["model"], answer["discarded"]))
@@ -212,15 +215,24 @@ class RoundWork:
     async def forget(self, number: int) -> None:
         """The round is over."""
         self._sealed.pop(number, None)
-        await self._asked({"do": "forget", "round": number})
+        await self._asked({"do": "forget", "round": number}, [])
 
-    async def _asked(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The crypto worker's answer; while it fails by this node's fault, log and try again."""
+    def _contributions(self, number: int) -> list[tuple[int, Blob]]:
+        return [(member, blob_from(fields)) for member, fields, _ in self._sealed[number]]
+
+    async def _asked(self, request: dict[str, Any], objects: Sequence[tuple[int, Blob]]) -> dict[str, Any]:
+        """The crypto worker's answer, with these objects at hand; while this machine is at fault, log and
+        try again. Any other failure would repeat itself: then this waits until the round is cancelled."""
         while True:
+            for member, blob in objects:
+                await self._objects.fetch(request["round"], member, blob)
             try:
                 return await self._crypto.ask(request)
-            except StarlingError as error:
+            except OperatorFault as error:
                 log.error("CryptoRequestFailed", request=request["do"], reason=str(error))
+            except StarlingError as error:
+                log.error("CryptoRequestRefused", request=request["do"], reason=str(error))
+                await trio.sleep_forever()
             await trio.sleep(RETRY_SECONDS)
 
 

@@ -34,17 +34,18 @@ class Mismatch(EncodingError, MemberFault):
 
 
 class OutOfRange(EncodingError, MemberFault):
-    """A decrypted sum holds a digit that honest contributions cannot add up to.
+    """A decrypted sum is none that honest contributions add up to: a digit, or the weights together.
 
-    `plaintext`, `slot` and `parameter` count from 0. `parameter` is the index in the flattened update,
-    where the digits of a private weight follow the last parameter; None for padding.
+    Whoever opens the same sum finds the same, so that all discard it. `plaintext`, `slot` and `parameter`
+    count from 0. `parameter` is the index in the flattened update, where the digits of a private weight
+    follow the last parameter; None for padding.
     """
 
     def __init__(self, what: str, *, plaintext: int, slot: int, parameter: int | None) -> None:
         place = "" if parameter is None else f", parameter {parameter}"
         super().__init__(
             f"{what} in plaintext {plaintext}, slot {slot}{place}",
-            remedy="some contributor encrypted more than its clip allows; the round must not be applied",
+            remedy="some contributor encrypted more than it may; the round must not be applied",
         )
         self.plaintext = plaintext
         self.slot = slot

@@ -97,11 +97,11 @@ class Packing:
             raise self.out_of_range(int(beyond.argmax()), digits)
         return sums[:digits]
 
-    def out_of_range(self, index: int, digits: int) -> OutOfRange:
+    def out_of_range(self, index: int, digits: int, what: str = "a sum is out of range") -> OutOfRange:
         """The error for a sum out of range in the slot with this index, when `digits` slots are in use."""
         plaintext, slot = self.place(index)
         parameter = index if index < digits else None
-        return OutOfRange("a sum is out of range", plaintext=plaintext, slot=slot, parameter=parameter)
+        return OutOfRange(what, plaintext=plaintext, slot=slot, parameter=parameter)
 
     @property
     def _words(self) -> int:

@@ -69,8 +69,8 @@ class UpdateCodec:
         """The weighted average of the contributors' updates, by tensor, from their decrypted sum.
 
         `contributors` are distinct roster indices 1…N. Every member that decodes the same sum gets
-        the same bits. Raises `OutOfRange` naming the first digit that no honest updates of such
-        weights add up to, and `Malformed` for a wrong count or an impossible sum of weights.
+        the same bits. Raises `OutOfRange` naming the first digit, or the weights, that no honest updates
+        add up to, whatever was encrypted; `Malformed` only for a wrong number of plaintexts.
         """
         members = set(contributors)
         if len(members) != len(contributors) or not members <= set(range(1, self.packing.members + 1)):
@@ -78,6 +78,10 @@ class UpdateCodec:
         sums = self.packing.unpack(plaintexts, self.digits, len(members))
         parameters, carried = np.split(sums, [self.layout.parameters])
         total = self.weighting.total(members, carried, self.packing.bits)
+        if total is None:
+            raise self.packing.out_of_range(
+                self.layout.parameters, self.digits, "a sum of weights is out of range"
+            )
         self._check_bound(parameters, len(members), total)
         return {
             tensor.name: self._quantiser(tensor)

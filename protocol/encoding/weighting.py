@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from protocol.encoding.errors import Malformed, Misuse
+from protocol.encoding.errors import Misuse
 from protocol.encoding.quantise import Digits
 
 MAX_WEIGHT = 2**32 - 1  # more samples than any member holds; two or three slots carry it
@@ -36,10 +36,10 @@ class Weighting(Protocol):
     def carry(self, weight: int, bits: int) -> Digits:
         """The digits, least significant first, that carry `weight`; `Misuse` where it is not allowed."""
 
-    def total(self, contributors: Collection[int], sums: Digits, bits: int) -> Fraction:
+    def total(self, contributors: Collection[int], sums: Digits, bits: int) -> Fraction | None:
         """Σα of the contributors (roster indices 1…N), given the sums of the digits that carry it.
 
-        Raises `Malformed` where no allowed weights have these sums.
+        None where no allowed weights of so many contributors have these sums.
         """
 
     def fields(self) -> list[object]:
@@ -103,10 +103,10 @@ class PrivateWeights:
         digits = [weight >> bits * place & (1 << bits) - 1 for place in range(self.slots(bits))]
         return np.array(digits, np.uint64)
 
-    def total(self, contributors: Collection[int], sums: Digits, bits: int) -> Fraction:
+    def total(self, contributors: Collection[int], sums: Digits, bits: int) -> Fraction | None:
         total = sum(int(digit) << bits * place for place, digit in enumerate(sums))
         if not len(contributors) <= total <= len(contributors) * self.largest:
-            raise Malformed(f"the weights of {len(contributors)} contributors cannot sum to {total}")
+            return None
         return Fraction(total, self.largest)
 
     def fields(self) -> list[object]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.encoding.blob import blob_size
-from protocol.encoding.errors import Malformed, Misuse, NotFinite, OutOfRange
+from protocol.encoding.errors import Misuse, NotFinite, OutOfRange
 from protocol.encoding.header import Header, Kind
 from protocol.encoding.layout import Layout, Tensor
 from protocol.encoding.packing import Packing
@@ -133,8 +133,33 @@ def test_weights_that_cannot_be_are_refused():
     for change in (-one, 1000 * one):
         changed = list(plaintexts)
         changed[plaintext] += change
-        with pytest.raises(Malformed, match="weights of 1 contributors cannot sum"):
+        with pytest.raises(OutOfRange, match="sum of weights") as caught:
             ours.decode(changed, [1])
+        assert caught.value.parameter == LAYOUT.parameters
+
+
+MODULUS = 2**511 + 111  # odd, with room above the packing
+
+
+@given(st.sampled_from([PublicWeights(COUNTS), PrivateWeights(1000)]), st.data())
+@settings(deadline=None, max_examples=200)
+def test_whatever_was_encrypted_the_sum_is_applicable_or_out_of_range(weighting, data):
+    """Honest plaintexts with anything added anywhere, modulo n, or plaintexts that are anything at all."""
+    ours = codec(weighting)
+    contributors = data.draw(st.sets(st.integers(1, 4), min_size=1))
+    total = added(ours.encode(updates_of(4)[m - 1], COUNTS[m - 1]) for m in contributors)
+    width, anything = ours.packing.width, st.integers(0, MODULUS - 1)
+    digit = st.builds(
+        lambda size, slot: size << slot * width, st.integers(-(2**17), 2**17), st.integers(0, 28)
+    )
+    for place in range(len(total)):
+        total[place] = (total[place] + data.draw(st.just(0) | digit | anything)) % MODULUS
+    try:
+        average = ours.decode(total, contributors)
+    except OutOfRange:
+        return
+    assert all(np.isfinite(average[tensor.name]).all() for tensor in LAYOUT.tensors)
+    assert all(np.abs(average[t.name]).max() <= 1000 * t.clip for t in LAYOUT.tensors)
 
 
 def test_a_diverged_update_is_refused_by_name():
