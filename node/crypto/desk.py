@@ -22,7 +22,7 @@ from protocol.aggregation import Aggregation, apply
 from protocol.crypto.jointkey.choose import party_for
 from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party, Progress, Setup
 from protocol.encoding.errors import OutOfRange
-from protocol.errors import MemberFault, OperatorFault, OwnFault
+from protocol.errors import MemberFault, OperatorFault, OwnFault, StarlingError
 from protocol.keyring import StoredShare
 from protocol.manifest import Manifest
 from protocol.records import Blob
@@ -80,9 +80,9 @@ class Desk:
     def _step(self, step: Callable[[], Outgoing | Finished]) -> Message:
         try:
             outcome = step()
-        except MemberFault as fault:
+        except StarlingError as failure:
             self._party = None
-            return {"failed": fault.what, "accused": fault.member or 0}
+            return {"failed": failure.what, "accused": getattr(failure, "member", None) or 0}
         if isinstance(outcome, Outgoing):
             return {"broadcast": outcome.broadcast, "private": list(outcome.private.items())}
         self._party = None

@@ -64,27 +64,38 @@ class Mailbox:
 async def make_key(
     attempt: int, others: list[int], worker: CryptoWorker, mailbox: Mailbox, send: Send
 ) -> KeyMade | KeyFailed:
-    """Run this member's party to its end. Cancel it to give the attempt up."""
+    """Run this member's party to its end, whatever that is. Cancel it to give the attempt up.
+
+    What the others sent decides how an attempt ends: no failure of it is one of the node.
+    """
     mailbox.forget_before(attempt)
     try:
-        step = await worker.step_key({"do": "make-key", "attempt": attempt})
-        number = 0
-        while "broadcast" in step:
-            private = dict(step["private"])
-            async with trio.open_nursery() as nursery:
-                for other in others:
-                    message = KeyRound(attempt, number, step["broadcast"], private.get(other, b""))
-                    nursery.start_soon(_send_until_taken, send, other, message)
-            received = await mailbox.take(attempt, number, others)
-            request = {
-                "do": "advance-key",
-                "received": [[other, got.broadcast, got.private] for other, got in received.items()],
-            }
-            step = await worker.step_key(request)
-            number += 1
+        return await _generate(attempt, others, worker, mailbox, send)
     except WorkerLost as lost:
         log.warning("KeyAttemptFailed", attempt=attempt, reason=f"the crypto worker was lost: {lost.reason}")
-        return KeyFailed(attempt, 0, KeyReason.FAILED_HERE)
+    except Exception as error:
+        log.error("KeyAttemptBroken", attempt=attempt, error=repr(error)[:200])
+    return KeyFailed(attempt, 0, KeyReason.FAILED_HERE)
+
+
+async def _generate(
+    attempt: int, others: list[int], worker: CryptoWorker, mailbox: Mailbox, send: Send
+) -> KeyMade | KeyFailed:
+    step = await worker.step_key({"do": "make-key", "attempt": attempt})
+    number = 0
+    while "broadcast" in step:
+        private = dict(step["private"])
+        async with trio.open_nursery() as nursery:
+            for other in others:
+                message = KeyRound(attempt, number, step["broadcast"], private.get(other, b""))
+                nursery.start_soon(_send_until_taken, send, other, message)
+        received = await mailbox.take(attempt, number, others)
+        request = {
+            "do": "advance-key",
+            "received": [[other, got.broadcast, got.private] for other, got in received.items()],
+        }
+        step = await worker.step_key(request)
+        number += 1
     if "failed" in step:
         log.warning("KeyAttemptFailed", attempt=attempt, accused=step["accused"], reason=step["failed"])
         named = KeyReason.DEVIATION if step["accused"] else KeyReason.UNEXPLAINED

@@ -24,7 +24,7 @@ from protocol.crypto.jointkey.record import Record
 from protocol.crypto.jointkey.replay import Replay
 from protocol.crypto.jointkey.sieve import FACTORS, Sieve
 from protocol.crypto.jointkey.verdict import Exchange, settle
-from protocol.crypto.jointkey.wire import Residues, column_sums, unpack_rows
+from protocol.crypto.jointkey.wire import Residues, dealt_sums, unpack_rows
 
 Item = TypeVar("Item")
 
@@ -92,7 +92,7 @@ class Batch:
 
     def _sum_sieve(self, received: Received, candidate: int) -> list[mpz]:
         parts = {dealer: received.private[dealer][candidate] for dealer in self.setup.indices}
-        sums = column_sums(unpack_rows(self.sieve.parts, parts).values())
+        sums = dealt_sums(self.sieve.parts, parts)
         self._a_values.append(sums[::5])
         return self.sieve.open(sums)
 
@@ -134,7 +134,7 @@ class Batch:
 
     def _multiply(self, received: Received, at: int) -> mpz:
         parts = {dealer: received.private[dealer][at] for dealer in self.setup.indices}
-        return self.product.open(column_sums(unpack_rows(self.product.parts, parts).values()))
+        return self.product.open(dealt_sums(self.product.parts, parts))
 
     def _open_product(self, mine: Sequence[mpz]) -> Generator[Round, Received, None]:
         """Open n of every sieved candidate, and divide by small primes."""

@@ -17,21 +17,23 @@ class MalformedMessage(MemberFault):
     """A message of the wrong version, round or length, or with a number out of range."""
 
 
-class Equivocation(MemberFault):
-    """`member` and `witness` disagree on what `member` broadcast in the round before.
-
-    Either `member` sent different messages to different members, or `witness` misreports: their signed
-    messages tell which.
-    """
-
-    def __init__(self, what: str, *, member: int, witness: int) -> None:
-        super().__init__(what, member=member, remedy="compare the signed messages of the round before")
-        self.witness = witness
-
-
 class Cheater(MemberFault):
     """`member` provably departed from the protocol; every honest member comes to the same verdict."""
 
 
 class GenerationFailed(StarlingError):
-    """The result is wrong and nothing shows who spoiled it; nothing secret was released. Start again."""
+    """The attempt cannot succeed, and nothing that others could check shows who spoiled it.
+
+    Nothing secret was released. Start again.
+    """
+
+
+class Equivocation(GenerationFailed):
+    """Two members report different broadcasts of one author: it sent two, or one of them misreports.
+
+    Which it was shows in nothing that everybody holds, so nobody is named.
+    """
+
+
+class Unproven(GenerationFailed):
+    """A private message is wrong, and only its recipient can see that: nobody is named."""

@@ -12,7 +12,7 @@ from protocol.crypto.jointkey.party import Party, Received, Round, Shape
 from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.record import Record, Tested
 from protocol.crypto.jointkey.verdict import Exchange
-from protocol.crypto.jointkey.wire import Residues, blaming, column_sums, unpack_rows
+from protocol.crypto.jointkey.wire import Residues, blaming, dealt_sums, unpack_rows
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import SameExponentProver
 
@@ -44,8 +44,7 @@ def full_test(
         with blaming(member):
             claim = biprimality.statement(n, powers_of_two[member], tested, values[member])
             verify(claim, received.bodies[member][powers.size :], setup.context(member))
-    dealt = unpack_rows(divisors.parts, {i: received.private[i][0] for i in setup.indices})
-    mine = divisors.open(column_sums(dealt.values()))
+    mine = divisors.open(dealt_sums(divisors.parts, {i: received.private[i][0] for i in setup.indices}))
     opened = yield Round(Shape.exactly(divisors.openings.size), divisors.openings.pack(mine))
     openings = unpack_rows(divisors.openings, opened.bodies)
     passed = biprimality.passes(n, values, leader) and divisors.passes(list(openings.values()))

@@ -29,7 +29,7 @@ from protocol.crypto.jointkey.party import Party, Progress, Received, Round, Set
 from protocol.crypto.jointkey.plan import plan
 from protocol.crypto.jointkey.product import Product
 from protocol.crypto.jointkey.sieve import Sieve
-from protocol.crypto.jointkey.wire import Residues, column_sums, unpack_rows
+from protocol.crypto.jointkey.wire import Residues, dealt_sums
 from protocol.crypto.paillier import public_key
 from protocol.crypto.sharing import shamir
 from protocol.errors import OwnFault
@@ -78,6 +78,5 @@ class HonestMajorityParty(Party):
             Shape.exactly(0, 1, coding.size),
             private={i: [coding.pack((secret[i], mask[i], zero[i]))] for i in self.setup.indices},
         )
-        dealt = unpack_rows(coding, {i: received.private[i][0] for i in self.setup.indices})
-        left, right, blind = column_sums(dealt.values())
+        left, right, blind = dealt_sums(coding, {i: received.private[i][0] for i in self.setup.indices})
         return shamir.lagrange(self.setup.indices, field)[self.me] * (left * right + blind) % field

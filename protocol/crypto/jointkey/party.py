@@ -9,7 +9,9 @@ each other member; a transport signs both and encrypts the private ones. A party
 
 A broadcast carries, before its body, what makes faults attributable: the digests of all broadcasts of the
 round before as this party received them (so that equivocation shows one round later), and a digest of every
-private message it accompanies (so that a recipient can prove what it was sent).
+private message it accompanies (so that a recipient can prove what it was sent). A member is named for what
+everybody received from it, or for a private message that is shown with its digest; where only one member can
+know, the attempt ends and nobody is named.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from protocol.crypto.jointkey.errors import (
     MalformedMessage,
     MissingMessage,
     UnexpectedMessage,
+    Unproven,
 )
 from protocol.crypto.profiles import Profile
 from protocol.crypto.threshold import MAX_MEMBERS, MIN_MEMBERS, JointKey, KeyShare
@@ -211,8 +214,9 @@ class Party(ABC):
     def advance(self, received: Mapping[int, Incoming]) -> Outgoing | Finished:
         """The next round's messages, or the key, from the messages of all other members.
 
-        Raises a `MemberFault` with the author's index. A message that does not have the form of this round
-        changes nothing; a false one ends this party, and every later call raises `OwnFault`.
+        Raises a `MemberFault` with the author's index, or `GenerationFailed` without one. A message that does
+        not have the form of this round changes nothing; a false one ends this party, and every later call
+        raises `OwnFault`.
         """
         if self._round is None or self._running is None:
             raise OwnFault("this party is not waiting for messages")
@@ -257,14 +261,14 @@ class Party(ABC):
             bodies[sender], digests[sender] = self._frame(sender, broadcast, step.shape)
             shown = parts_digest([part_digest(part) for part in private[sender]])
             if shown != digests[sender][self.me]:
-                raise MalformedMessage("a private message differs from its announced digest", member=sender)
+                raise Unproven(f"a private message of member {sender} differs from its announced digest")
         return Received(bodies, private, digests)
 
     def _split(self, sender: int, message: bytes, shape: Shape) -> list[bytes]:
         size = shape.part_bytes
         if len(message) != shape.parts * size:
-            raise MalformedMessage(
-                f"a private message has {len(message)} bytes instead of {shape.parts * size}", member=sender
+            raise Unproven(
+                f"a private message of member {sender} has {len(message)} bytes, not {shape.parts * size}"
             )
         return [message[at : at + size] for at in range(0, len(message), size)] if size else []
 
@@ -290,8 +294,10 @@ class Party(ABC):
         pairs = zip(_chunks(echo), _chunks(self._heard), strict=True)
         for member, (theirs, ours) in enumerate(pairs, start=1):
             if theirs != ours:
-                what = f"member {witness} received another broadcast of round {self._number - 1}"
-                raise Equivocation(what, member=witness if member == self.me else member, witness=witness)
+                raise Equivocation(
+                    f"members {self.me} and {witness} report different broadcasts of member {member} "
+                    f"in round {self._number - 1}, and nothing shows who is wrong"
+                )
 
 
 def _chunks(data: bytes) -> list[bytes]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from gmpy2 import mpz
 
 from protocol.crypto.integers import MalformedInteger, byte_width
+from protocol.crypto.jointkey.errors import Unproven
 from protocol.errors import MemberFault
 
 
@@ -40,7 +41,7 @@ class Residues:
 
 
 def unpack_rows(coding: Residues, messages: Mapping[int, bytes]) -> dict[int, list[mpz]]:
-    """Everybody's residues by member; a malformed list names its author."""
+    """Everybody's broadcast residues by member; a malformed list names its author."""
     rows = {}
     for member, data in messages.items():
         with blaming(member):
@@ -51,6 +52,17 @@ def unpack_rows(coding: Residues, messages: Mapping[int, bytes]) -> dict[int, li
 def column_sums(rows: Iterable[Sequence[mpz]]) -> list[mpz]:
     """The sums, over rows of equal length, of what stands in the same place."""
     return [sum(column, mpz(0)) for column in zip(*rows, strict=True)]
+
+
+def dealt_sums(coding: Residues, parts: Mapping[int, bytes]) -> list[mpz]:
+    """The column sums of what every member dealt privately. Raises `Unproven` for a malformed list."""
+    rows = []
+    for dealer, part in parts.items():
+        try:
+            rows.append(coding.unpack(part))
+        except MalformedInteger as error:
+            raise Unproven(f"member {dealer} dealt something malformed: {error.what}") from error
+    return column_sums(rows)
 
 
 @contextmanager
