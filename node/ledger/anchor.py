@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import cbor2
 
-from node.ledger import plutus, transaction
+from node.ledger import cbor, plutus, transaction
 from node.ledger.errors import AnchorTooLarge, BrokenChain, OutOfFunds
 from node.ledger.transaction import Transaction, TxIn, TxOut
 from node.ledger.wallet import Wallet, verify
@@ -67,8 +67,8 @@ def decode(datum: bytes) -> tuple[bytes, bytes] | None:
     if len(datum) > MAX_DATUM:
         return None
     try:
-        value = cbor2.loads(datum)
-    except (cbor2.CBORError, ValueError, TypeError, RecursionError):
+        value = cbor.loads(datum)
+    except ValueError:
         return None
     if (
         not isinstance(value, cbor2.CBORTag)

@@ -25,6 +25,10 @@ class NodeUnavailable(OperatorFault):
     """The hydra-node cannot be reached or answered with an error."""
 
 
+class WrongAddress(OperatorFault):
+    """What is configured as the hydra-node's address can be none."""
+
+
 class CommandRefused(OperatorFault):
     """The node understood a command and refused it in its present state."""
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import cbor2
 
-from node.ledger import transaction
+from node.ledger import cbor, transaction
 from node.ledger.transaction import TxOut, UTxO
 
 _CHUNK = 64  # bytes
 _SMALL, _LARGE, _GENERAL = 121, 1280, 102  # CBOR tags of constructors 0–6, 7–127, any
-MAX_DEPTH = 64  # of nested data in a datum; ours have two levels
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
@@ -33,21 +32,19 @@ class Constructor:
 def parse(raw: bytes) -> object:
     """Plutus data from CBOR: Constructor, dict, list, int or bytes; ValueError if it is none of these."""
     try:
-        return _structure(cbor2.loads(raw), MAX_DEPTH)
-    except (cbor2.CBORError, TypeError, RecursionError) as error:
+        return _structure(cbor.loads(raw))
+    except TypeError as error:
         raise ValueError(f"not Plutus data: {error}") from error
 
 
-def _structure(value: object, depth: int) -> object:
-    if depth == 0:
-        raise ValueError("Plutus data nested too deep")
+def _structure(value: object) -> object:
     if isinstance(value, cbor2.CBORTag):
         index, fields = _constructor(value.tag, value.value)
-        return Constructor(index, tuple(_structure(f, depth - 1) for f in fields))
+        return Constructor(index, tuple(_structure(f) for f in fields))
     if isinstance(value, Mapping):
-        return {_frozen(_structure(k, depth - 1)): _structure(v, depth - 1) for k, v in value.items()}
+        return {_frozen(_structure(k)): _structure(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_structure(v, depth - 1) for v in value]
+        return [_structure(v) for v in value]
     if isinstance(value, bytes) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     raise ValueError(f"no Plutus data: {type(value).__name__}")
@@ -146,7 +143,7 @@ def _value(output: TxOut) -> dict[bytes, dict[bytes, int]]:
 def _script_hash(script: bytes) -> bytes:
     language, content = script[1], script[2:]
     return transaction.blake2b(
-        bytes([language]) + (content if language == 0 else cbor2.loads(content)), transaction.KEY_HASH
+        bytes([language]) + (content if language == 0 else cbor.loads(content)), transaction.KEY_HASH
     )
 
 

@@ -2,21 +2,21 @@
 
 The transaction id is the Blake2b-256 of the body's own bytes, so the parser keeps those bytes instead of
 re-encoding them: other encoders are free to order maps and to choose lengths differently. Ledger CDDL:
-the Conway era.
+the Conway era. Any party may send a head what this parser does not know: an output that it cannot read is
+`UNREADABLE`, and everything beside inputs, outputs and keys is passed over.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
 
-from node.ledger import bech32
+from node.ledger import bech32, cbor
 from node.ledger.errors import MalformedTransaction
 
 MAX_TRANSACTION = 16_384  # bytes; maxTxSize of the protocol parameters
@@ -109,52 +109,59 @@ def blake2b(data: bytes, size: int = 32) -> bytes:
     return hashlib.blake2b(data, digest_size=size).digest()
 
 
+UNREADABLE = TxOut(b"", 0)
+"""Stands for an output of a kind that this parser does not know; it is at nobody's address."""
+
+
 def parse(raw: bytes) -> Transaction:
     """Decode a transaction envelope's bytes; MalformedTransaction if they are not one."""
     if len(raw) > 4 * MAX_TRANSACTION:
         raise MalformedTransaction(f"a transaction of {len(raw)} bytes")
     try:
         return _parse(raw)
-    except (
-        cbor2.CBORError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except (ValueError, TypeError, LookupError, AttributeError) as error:
         raise MalformedTransaction(f"not a Conway transaction: {error}") from error
 
 
 def _parse(raw: bytes) -> Transaction:
-    if raw[:1] != b"\x84":
+    if raw[:1] != b"\x84" or cbor.end_of(raw, 0) != len(raw):
         raise ValueError("a transaction is an array of four")
-    stream = io.BytesIO(raw)
-    stream.seek(1)
-    items: list[tuple[Any, bytes]] = []
-    for _ in range(4):
-        start = stream.tell()
-        value = cbor2.CBORDecoder(stream).decode()
-        items.append((value, raw[start : stream.tell()]))
-    if stream.tell() != len(raw):
-        raise ValueError("bytes after the transaction")
-    (body, body_bytes), (witness_set, _), _, (auxiliary, auxiliary_bytes) = items
+    body, witness_set, _, auxiliary = cbor.array(raw)
+    fields = {_uint(cbor.loads(key)): value for key, value in cbor.mapping(body).items()}
+    numbers = {n: _uint(cbor.loads(fields[n])) for n in (_FEE, _EXPIRES, _STARTS, _NETWORK) if n in fields}
     return Transaction(
-        id=blake2b(body_bytes),
+        id=blake2b(body),
         raw=raw,
-        body=body_bytes,
-        inputs=tuple(sorted(TxIn(_bytes(i, TX_ID), _uint(n)) for i, n in body[_INPUTS])),
-        outputs=tuple(_output(o) for o in body[_OUTPUTS]),
-        fee=_uint(body[_FEE]),
-        expires=None if _EXPIRES not in body else _uint(body[_EXPIRES]),
-        starts=None if _STARTS not in body else _uint(body[_STARTS]),
-        auxiliary_hash=None if _AUXILIARY not in body else _bytes(body[_AUXILIARY], 32),
-        auxiliary=None if auxiliary is None else auxiliary_bytes,
-        witnesses=tuple(sorted((_bytes(k, 32), _bytes(s, 64)) for k, s in witness_set.get(0, ()))),
-        network=body.get(_NETWORK),
-        extras=tuple(sorted(k for k in body if k not in _KNOWN_FIELDS)),
+        body=body,
+        inputs=tuple(sorted(map(_input, cbor.array(fields[_INPUTS])))),
+        outputs=tuple(map(_readable, cbor.array(fields[_OUTPUTS]))),
+        fee=numbers[_FEE],
+        expires=numbers.get(_EXPIRES),
+        starts=numbers.get(_STARTS),
+        auxiliary_hash=None if _AUXILIARY not in fields else _bytes(cbor.loads(fields[_AUXILIARY]), 32),
+        auxiliary=None if auxiliary == b"\xf6" else auxiliary,
+        witnesses=tuple(sorted(_witnesses(witness_set))),
+        network=numbers.get(_NETWORK),
+        extras=tuple(sorted(fields.keys() - _KNOWN_FIELDS)),
     )
+
+
+def _input(item: bytes) -> TxIn:
+    at, index = cbor.loads(item)
+    return TxIn(_bytes(at, TX_ID), _uint(index))
+
+
+def _witnesses(witness_set: bytes) -> list[tuple[bytes, bytes]]:
+    encoded = cbor.mapping(witness_set).get(b"\x00")
+    pairs = [] if encoded is None else map(cbor.loads, cbor.array(encoded))
+    return [(_bytes(key, 32), _bytes(signature, 64)) for key, signature in pairs]
+
+
+def _readable(item: bytes) -> TxOut:
+    try:
+        return _output(cbor.loads(item))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return UNREADABLE
 
 
 def _output(item: Mapping[int, Any] | Sequence[Any]) -> TxOut:
@@ -167,11 +174,15 @@ def _output(item: Mapping[int, Any] | Sequence[Any]) -> TxOut:
     return TxOut(
         address=_bytes(item[0]),
         lovelace=_uint(lovelace),
-        assets=assets,
+        assets={_bytes(policy): _amounts(names) for policy, names in assets.items()},
         datum=_bytes(datum.value) if kind == 1 else None,
         datum_hash=_bytes(datum, 32) if kind == 0 else None,
         script=_bytes(item[3].value) if 3 in item else None,
     )
+
+
+def _amounts(names: Mapping[bytes, int]) -> dict[bytes, int]:
+    return {_bytes(name): _uint(amount) for name, amount in names.items()}
 
 
 def _bytes(value: object, size: int | None = None) -> bytes:
@@ -206,12 +217,11 @@ def assemble(body: bytes, witnesses: tuple[tuple[bytes, bytes], ...]) -> bytes:
 def add_witness(raw: bytes, key: bytes, signature: bytes) -> bytes:
     """`raw` with one more (key, signature) pair; every other byte of body and auxiliary data stays."""
     transaction = parse(raw)
-    stream = io.BytesIO(raw)
-    stream.seek(1 + len(transaction.body))
-    witness_set = dict(cbor2.CBORDecoder(stream).decode())
+    end = cbor.end_of(raw, 1 + len(transaction.body))
+    witness_set = cbor2.loads(raw[1 + len(transaction.body) : end])
     pairs = [*transaction.witnesses, (key, signature)]
     witness_set[0] = cbor2.CBORTag(_SET, [list(p) for p in pairs])
-    return b"\x84" + transaction.body + cbor2.dumps(witness_set) + raw[stream.tell() :]
+    return b"\x84" + transaction.body + cbor2.dumps(witness_set) + raw[end:]
 
 
 def min_lovelace(output: TxOut) -> int:

@@ -49,22 +49,26 @@ def output_from_json(item: Mapping[str, Any]) -> TxOut:
         value = dict(item["value"])
         lovelace = value.pop("lovelace", 0)
         raw, digest, script = item.get("inlineDatumRaw"), item.get("datumhash"), item.get("referenceScript")
-        if not isinstance(lovelace, int) or lovelace < 0:
-            raise ValueError("lovelace is not an amount")
         return TxOut(
             address=transaction.parse_address(item["address"]),
-            lovelace=lovelace,
+            lovelace=_amount(lovelace),
             datum=None if raw is None else bytes.fromhex(raw),
             datum_hash=None if digest is None or raw is not None else bytes.fromhex(digest),
             assets={bytes.fromhex(p): _assets(names) for p, names in value.items()},
             script=None if script is None else _script_from_json(script),
         )
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise MalformedMessage(f"not an output: {error}") from error
 
 
 def _assets(names: Mapping[str, int]) -> dict[bytes, int]:
-    return {bytes.fromhex(name): int(amount) for name, amount in names.items()}
+    return {bytes.fromhex(name): _amount(amount) for name, amount in names.items()}
+
+
+def _amount(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError("not an amount")
+    return value
 
 
 def _script_to_json(script: bytes) -> dict[str, Any]:

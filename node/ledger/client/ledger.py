@@ -179,6 +179,8 @@ class HydraLedger:
             state = LedgerState.FUNDING
         if state is LedgerState.IDLE and session.life.head_id is not None:
             return state, f"news of head {session.life.head_id}, which the hydra-node no longer knows"
+        if state is LedgerState.CONNECTING and session.trouble:
+            return state, f"the hydra-node: {session.trouble}"
         if state is LedgerState.CLOSED:
             return state, f"the contestation deadline {session.life.deadline}"
         return state, _WAITS[state]

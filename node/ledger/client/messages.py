@@ -19,6 +19,9 @@ from node.ledger.transaction import Transaction
 MAX_MESSAGE = (
     32 * 1024 * 1024
 )  # bytes; the state inside CommandFailed can be large, snapshots are far smaller
+MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a JSON value of another shape than expected raises."""
+
 Json = Mapping[str, Any]
 
 
@@ -188,7 +191,7 @@ def parse(text: str | bytes) -> tuple[int | None, Message]:
     try:
         reader = _READERS.get(tag)
         return sequence, Other(tag[:80]) if reader is None else reader(item)
-    except (KeyError, TypeError, ValueError, AttributeError, MalformedTransaction, MalformedMessage) as error:
+    except (*MALFORMED, MalformedTransaction, MalformedMessage) as error:
         raise MalformedMessage(f"{tag}: {type(error).__name__}: {str(error)[:200]}") from None
 
 

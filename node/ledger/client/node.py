@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    DisconnectionTimeout,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, WebSocketConnection, open_websocket_url
 
 from node.ledger.client.messages import MAX_MESSAGE
-from node.ledger.errors import NodeUnavailable
+from node.ledger.errors import NodeUnavailable, WrongAddress
 
 CONNECT_TIMEOUT = 15.0  # seconds
-REQUEST_TIMEOUT = 20.0  # seconds; requests that wait for L1 go through the WebSocket instead
+REQUEST_TIMEOUT = 20.0  # seconds without a byte; requests that wait for L1 go through the WebSocket instead
+ANSWER_TIMEOUT = 120.0  # seconds for a whole answer, however it trickles
 SEND_TIMEOUT = 20.0  # seconds until a node that does not read counts as gone
-QUEUE = 256  # messages read ahead; beyond, TCP holds the node back
+QUEUE = 16  # messages read ahead, each of up to MAX_MESSAGE; beyond, TCP holds the node back
 
 
 class Channel(Protocol):
@@ -53,17 +47,19 @@ class Node(Protocol):
 
 
 class HydraNode:
-    """The node at `url` (http or https; the WebSocket has the same address)."""
+    """The node at `url` (http or https, for the WebSocket too); WrongAddress where that is none."""
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.username is not None:
-            raise ValueError(f"not the address of a hydra-node: {parts.scheme}://{parts.hostname}")
-        self._base = f"{parts.scheme}://{parts.netloc}"
-        self._websocket = f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}/"
-        self._tls = tls if tls is not None or parts.scheme == "http" else ssl.create_default_context()
+        scheme, place = _address(url)
+        self._base = f"{scheme}://{place}"
+        self._websocket = f"{'wss' if scheme == 'https' else 'ws'}://{place}/"
+        self._tls = tls if tls is not None or scheme == "http" else ssl.create_default_context()
         self._http = httpx.AsyncClient(
-            base_url=self._base, timeout=REQUEST_TIMEOUT, verify=self._tls or False, trust_env=False
+            base_url=self._base,
+            headers={"Accept-Encoding": "identity"},
+            timeout=REQUEST_TIMEOUT,
+            verify=self._tls or False,
+            trust_env=False,
         )
 
     def __repr__(self) -> str:
@@ -73,6 +69,7 @@ class HydraNode:
     async def connect(self, *, history: bool, utxo: bool = True) -> AsyncIterator[Channel]:
         """Open a WebSocket; see `Node.connect`. NodeUnavailable if that fails or the connection is lost."""
         query = f"?history={'yes' if history else 'no'}" + ("" if utxo else "&snapshot-utxo=no")
+        own: BaseException | None = None
         try:
             async with open_websocket_url(
                 self._websocket + query,
@@ -82,9 +79,17 @@ class HydraNode:
                 connect_timeout=CONNECT_TIMEOUT,
                 disconnect_timeout=CONNECT_TIMEOUT,
             ) as connection:
-                yield _WebSocket(connection)
-        except (OSError, HandshakeError, ConnectionRejected, ConnectionClosed, DisconnectionTimeout) as error:
-            raise NodeUnavailable(f"{self._base}: {type(error).__name__}: {error}") from None
+                try:
+                    yield _WebSocket(connection)
+                except BaseException as error:
+                    own = error
+                    raise
+        except Exception as error:
+            # The libraries let errors of their parsers through for some malformed answers: whatever comes
+            # from the connection, and not from who uses it, means that this node cannot be talked to.
+            if isinstance(own, Exception):
+                raise own from own.__cause__
+            raise NodeUnavailable(f"{self._base}: {_named(error)}") from None
 
     async def aclose(self) -> None:
         """Close the connections kept alive for HTTP."""
@@ -93,20 +98,49 @@ class HydraNode:
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One HTTP request; answers over the message limit are refused while they arrive."""
         content = None if body is None else json.dumps(body).encode()
-        try:
+        data = bytearray()
+        with _answering(f"{self._base}{path}"):
             async with self._http.stream(method, path, content=content) as response:
-                data = bytearray()
-                async for chunk in response.aiter_bytes():
+                async for chunk in response.aiter_raw():
                     data += chunk
                     if len(data) > MAX_MESSAGE:
                         raise NodeUnavailable(f"{self._base}{path}: an answer of over {MAX_MESSAGE} bytes")
-        except httpx.HTTPError as error:
-            raise NodeUnavailable(f"{self._base}{path}: {type(error).__name__}: {error}") from None
         try:
             return response.status_code, json.loads(data or b"null")
         except (ValueError, RecursionError):
             # Some releases answer unknown paths in plain text.
             return response.status_code, data[:200].decode("utf-8", "replace")
+
+
+def _address(url: str) -> tuple[str, str]:
+    """Scheme and place of a node's address; WrongAddress, which never repeats a password, for others."""
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna").decode()
+        usable = parts.scheme in ("http", "https") and host and parts.username is None and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(character.isspace() or not character.isprintable() for character in url):
+        raise WrongAddress(
+            "that is not the address of a hydra-node", remedy="ledger.url is like http://127.0.0.1:4001"
+        )
+    return parts.scheme, parts.netloc
+
+
+@contextmanager
+def _answering(place: str) -> Iterator[None]:
+    """Whatever a node's answer does to the libraries, or its silence: it is not available."""
+    try:
+        with trio.fail_after(ANSWER_TIMEOUT):
+            yield
+    except NodeUnavailable:
+        raise
+    except Exception as error:
+        raise NodeUnavailable(f"{place}: {_named(error)}") from None
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error)[:200]}"
 
 
 class _WebSocket:
@@ -117,7 +151,7 @@ class _WebSocket:
         try:
             message: str | bytes = await self._connection.get_message()
         except ConnectionClosed as closed:
-            raise NodeUnavailable(f"the connection was closed: {closed.reason}") from None
+            raise NodeUnavailable(f"the connection was closed: {str(closed.reason)[:200]}") from None
         return message
 
     async def send(self, text: str) -> None:

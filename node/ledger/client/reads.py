@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from node.ledger.client import messages as msg
 from node.ledger.client.node import Node
-from node.ledger.errors import MalformedMessage
+from node.ledger.errors import MalformedMessage, MalformedTransaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ async def read_head(node: Node) -> HeadView:
             version=int(contents.get("coordinatedHeadState", contents).get("version", 0)),
             deadline=str(contents.get("contestationDeadline", "")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (*msg.MALFORMED, MalformedTransaction) as error:
         raise MalformedMessage(f"GET /head: {type(error).__name__}: {error}") from None
 
 
@@ -39,5 +39,5 @@ async def read_snapshot(node: Node) -> msg.Snapshot | None:
         return None
     try:
         return msg.snapshot_from_json(item["snapshot"], item["signatures"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (*msg.MALFORMED, MalformedTransaction) as error:
         raise MalformedMessage(f"GET /snapshot: {type(error).__name__}: {error}") from None

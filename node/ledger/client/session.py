@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -84,6 +85,7 @@ class Session:
         self._channel: Channel | None = None
         self._connected = trio.CancelScope()
         self._lost_since = 0.0
+        self.trouble = ""  # why there is no connection
         self._behind_at: int | None = None
         self._work = trio.Event()
         self._refusals = 0
@@ -117,6 +119,9 @@ class Session:
             except* HistoryGap as group:
                 self._report_loss(group)
                 self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(_first(group))))
+            except* Exception as group:  # a fault of this code, met by what the node said: it must not spread
+                self._report_loss(group)
+                _log.error("LedgerFault", node=repr(self.node), reason=traceback.format_exc()[-4000:])
             if self._channel is not None:
                 self._lost_since, failures = trio.current_time(), 0
             failures += 1
@@ -126,7 +131,8 @@ class Session:
 
     def _report_loss(self, group: BaseExceptionGroup[Exception]) -> None:
         error = _first(group)
-        _log.warning("LedgerConnectionLost", node=repr(self.node), reason=str(error))
+        self.trouble = str(error)[:300]
+        _log.warning("LedgerConnectionLost", node=repr(self.node), reason=self.trouble)
         if isinstance(error, Unverified | BrokenChain):
             self._stalled(Stalled(StallReason.UNVERIFIED, (), str(error)))
 
@@ -150,6 +156,7 @@ class Session:
             while True:
                 _, message = self._parse(await channel.receive())
                 if isinstance(message, msg.Greetings):
+                    self.trouble = ""
                     self._publish(self.life.greet(message))
                     _log.info(
                         "LedgerConnected",
@@ -394,13 +401,15 @@ class Session:
             now = trio.current_time()
             if self._channel is None:
                 if now - self._lost_since > self.timing.unreachable and self.stall is None:
-                    self._stalled(Stalled(StallReason.NODE_UNREACHABLE, (), repr(self.node)))
+                    self._stalled(Stalled(StallReason.NODE_UNREACHABLE, (), self.trouble or repr(self.node)))
                 continue
             try:
                 await self._check_flight(now)
                 await self._check_snapshot()
             except (NodeUnavailable, MalformedMessage) as error:
                 _log.warning("LedgerCheckFailed", reason=str(error))
+            except Exception:  # as above
+                _log.error("LedgerFault", node=repr(self.node), reason=traceback.format_exc()[-4000:])
 
     async def _check_flight(self, now: float) -> None:
         flight = self.submission.flight

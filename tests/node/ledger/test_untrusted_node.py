@@ -253,10 +253,3 @@ async def _pump(source, sink, done):
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass
     done.cancel()
-
-
-@pytest.mark.parametrize("url", ["ftp://host", "host:4001", "http://", "http://user:secret@host:1/"])
-def test_addresses_that_are_none(url):
-    with pytest.raises(ValueError, match="not the address") as refusal:
-        HydraNode(url)
-    assert "secret" not in str(refusal.value)
