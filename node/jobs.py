@@ -8,6 +8,7 @@ import structlog
 import trio
 from trio_typing import TaskStatus
 
+from node.consent import Consent, NotConsented, check_consent, check_policy
 from node.engine.job import JobNode, Surroundings
 from node.envelope import Core, Envelope
 from node.peers import Card, PeerBook
@@ -117,16 +118,19 @@ class Jobs:
             self._start(job)
         return job
 
-    async def accept(self, job: JobNode) -> None:
+    async def accept(self, job: JobNode, consent: Consent) -> None:
         """Check that this node can take part in a job, and accept it; declined, it raises what differs.
 
-        Raises `NotItsTurn`, and changes nothing, while this node takes part in another.
+        Raises `NotConsented`, and changes nothing, where the operator's word does not cover what the job
+        leaks, and `NotItsTurn` while this node takes part in another.
         """
-        if job.engine.state.life.declined is not None:
-            raise OperatorFault("the job was declined", remedy="it takes a new proposal")
+        check_consent(job.manifest, consent)
         async with self._accepting:
-            self.check_turn(job)
-            await self._accept(job, proposing=False)
+            if job.engine.state.life.declined is not None:
+                raise OperatorFault("the job was declined", remedy="it takes a new proposal")
+            if job.undecided:
+                self.check_turn(job)
+                await self._accept(job, proposing=False)
 
     async def _accept(self, job: JobNode, *, proposing: bool) -> None:
         try:
@@ -202,14 +206,21 @@ class Jobs:
         self._accept_by_policy(job)
 
     def _accept_by_policy(self, job: JobNode) -> None:
-        if self._around.config.policy.accept == "known-peers" and self._nursery is not None:
+        """Whatever leaks waits for the operator: what a peer proposes is no consent to it."""
+        if self._around.config.policy.accept != "known-peers" or self._nursery is None or not job.undecided:
+            return
+        try:
+            check_policy(job.manifest)
+        except NotConsented as error:
+            log.warning("JobNeedsOperator", job=job.job.hex(), reason=str(error))
+        else:
             self._nursery.start_soon(self._accept_in_turn, job)
 
     async def _accept_in_turn(self, job: JobNode) -> None:
         """Accept a job once no other runs here, unless it is decided meanwhile."""
         while job.undecided:
             try:
-                await self.accept(job)
+                await self.accept(job, Consent())
             except NotItsTurn:
                 await trio.sleep(TURN_SECONDS)
             except StarlingError:

@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from node import VERSION
+from node.consent import Consent
 from node.engine.job import JobNode, Surroundings, learner_config
 from node.jobs import Jobs
 from node.learning.learner import Learner
@@ -136,10 +137,13 @@ class Operator:
         """The rounds of a job so far."""
         return round_views(self.running.find(prefix))
 
-    async def accept(self, prefix: str) -> dict[str, Any]:
-        """Accept a proposed job, after checking that this node can take part."""
+    async def accept(self, prefix: str, *, acknowledge_leaks: bool = False) -> dict[str, Any]:
+        """Accept a proposed job, after checking that this node can take part.
+
+        Raises `NotConsented` for one that leaks unless that is acknowledged.
+        """
         job = self.running.find(prefix)
-        await self.running.accept(job)
+        await self.running.accept(job, Consent(leaks=acknowledge_leaks))
         return job_summary(job)
 
     def decline(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:

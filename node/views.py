@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from node.consent import mark
 from node.engine.bulletin import Figures
 from node.engine.job import JobNode
 from node.engine.traffic import Total
@@ -51,6 +52,7 @@ def job_summary(job: JobNode) -> dict[str, Any]:
         "waits_for": PAUSED if job.paused else str(waiting_for(state)),
         "paused": job.paused,
         "over": job.over,
+        "learnt": mark(job.manifest),
     }
 
 
@@ -77,6 +79,8 @@ def job_view(job: JobNode) -> dict[str, Any]:
             "shares": manifest.thresholds.shares,
             "quorum": manifest.thresholds.quorum,
         },
+        "terms": manifest.thresholds.in_words(manifest.roster.size),
+        "disclosed": manifest.learnt,
         "roster": [
             {"index": index, "name": manifest.roster.member(index).name, **_part(job, index)}
             for index in manifest.roster.indices

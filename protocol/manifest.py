@@ -108,6 +108,12 @@ class Manifest(Wire, frozen=True):
         """How updates of this job are encoded."""
         return self.encoding.codec(self.profile, self.roster.size)
 
+    @property
+    def learnt(self) -> list[str]:
+        """All that this job lets somebody learn beyond sums, in plain words: see `Thresholds.learnt`."""
+        weak = [] if self.profile.secure else [f"anybody: the key {self.key_profile} protects nothing"]
+        return weak + self.thresholds.learnt(self.roster.size)
+
     def check(self) -> None:
         """Raise a `StarlingError` unless the parts fit together; every member checks before accepting."""
         self.thresholds.check(self.roster.size, acknowledged=self.acknowledge_leaks)

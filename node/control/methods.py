@@ -42,6 +42,11 @@ class JobParams(Params, frozen=True):
     job: JobPrefix
 
 
+class AcceptParams(Params, frozen=True):
+    job: JobPrefix
+    acknowledge_leaks: bool = False
+
+
 class ReasonParams(Params, frozen=True):
     job: JobPrefix
     reason: Reason = Reason.OPERATOR
@@ -81,7 +86,10 @@ METHODS: Mapping[str, Method] = {
     "jobs": Method(NoParams, lambda node, given: node.jobs()),
     "job": Method(JobParams, lambda node, given: node.job(given.job)),
     "rounds": Method(JobParams, lambda node, given: node.rounds(given.job)),
-    "accept": Method(JobParams, lambda node, given: node.accept(given.job)),
+    "accept": Method(
+        AcceptParams,
+        lambda node, given: node.accept(given.job, acknowledge_leaks=given.acknowledge_leaks),
+    ),
     "decline": Method(ReasonParams, lambda node, given: node.decline(given.job, given.reason, given.note)),
     "pause": Method(JobParams, lambda node, given: node.pause(given.job)),
     "resume": Method(JobParams, lambda node, given: node.resume(given.job)),

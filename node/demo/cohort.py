@@ -89,8 +89,10 @@ def _is_free(port: int) -> bool:
         return True
 
 
-def prepare(folder: Path, task: str, shards: list[Path], threads: int, nice: int) -> Plan:
-    """Make folders, keys, peer books and configurations for one member per shard."""
+def prepare(
+    folder: Path, task: str, shards: list[Path], threads: int, nice: int, accept: str = "known-peers"
+) -> Plan:
+    """Make folders, keys, peer books and configurations for one member per shard; `accept` is the policy."""
     count = len(shards)
     first = consecutive_ports(2 * count + 1)
     members = tuple(_place(folder, index, shards[index - 1]) for index in range(1, count + 1))
@@ -104,7 +106,8 @@ def prepare(folder: Path, task: str, shards: list[Path], threads: int, nice: int
         for other, card in enumerate(cards, start=1):
             if other != member.index:
                 book.add(card)
-        member.config.write_text(_config(member, plan, cards[member.index - 1], task, threads, nice))
+        card = cards[member.index - 1]
+        member.config.write_text(_config(member, plan, card, task, threads, nice, accept))
     return plan
 
 
@@ -127,7 +130,9 @@ def _card(member: MemberPlace, keys: NodeKeys, port: int) -> Card:
     )
 
 
-def _config(member: MemberPlace, plan: Plan, card: Card, task: str, threads: int, nice: int) -> str:
+def _config(
+    member: MemberPlace, plan: Plan, card: Card, task: str, threads: int, nice: int, accept: str
+) -> str:
     """The member's configuration file, as an operator would write it."""
     text = json.dumps  # TOML's basic strings are JSON's
     return f"""[node]
@@ -154,7 +159,7 @@ nice = {nice}
 {task} = {text(str(member.data))}
 
 [policy]
-accept = "known-peers"
+accept = {text(accept)}
 insecure_keys = true
 
 [log]

@@ -16,7 +16,7 @@ from node.demo import cohort
 from node.demo.outcome import REPORT, Outcome
 from node.demo.stages import learner_peak, read_events, stage_seconds, trained_loss
 from node.demo.view import LiveView
-from node.demo.watching import Seen, Told, export_model, follow, propose, tell_all, until_over
+from node.demo.watching import Seen, Told, export_model, follow, propose_to_all, tell_all, until_over
 from node.demo.wish import Wish
 from node.report.page import Checked, page
 from node.report.story import tell
@@ -36,7 +36,7 @@ async def run_cohort(wish: Wish, console: Console) -> Outcome:
 async def _run(wish: Wish, console: Console) -> Outcome:
     subject = wish.subject
     shards = await subject.shards(wish, console)
-    plan = cohort.prepare(wish.folder, subject.task, shards, wish.threads, nice=5)
+    plan = cohort.prepare(wish.folder, subject.task, shards, wish.threads, nice=5, accept="ask")
     seen = Seen()
     title = f"{wish.members} members · {wish.rounds} rounds · {wish.key_profile} key · {subject.division}"
     outcome = Outcome(wish.members, wish.rounds, subject.division, wish.key_profile, subject.metric)
@@ -44,7 +44,7 @@ async def _run(wish: Wish, console: Console) -> Outcome:
     async with cohort.running(plan, keep=wish.keep) as running, trio.open_nursery() as nursery:
         nursery.start_soon(follow, running, seen)
         async with _shown(LiveView(plan, seen, title, subject.metric, console)):
-            await propose(plan.members[0], wish.spec)
+            await propose_to_all(plan.members, wish.spec)
             await until_over(seen, LIMIT_SECONDS)
         outcome.seconds = time.monotonic() - begun
         outcome.memory = running.memory()

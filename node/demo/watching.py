@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -132,6 +133,30 @@ async def propose(member: MemberPlace, spec: View) -> View:
             return answer
 
     return await trio.to_thread.run_sync(ask)
+
+
+async def accept(member: MemberPlace, job: str) -> None:
+    """As the member's operator, accept the job once it is proposed there. Raises what the member answers."""
+    with trio.fail_after(PROPOSE_SECONDS):
+        while not await trio.to_thread.run_sync(_accept_if_proposed, member, job):
+            await trio.sleep(POLL_SECONDS)
+
+
+def _accept_if_proposed(member: MemberPlace, job: str) -> bool:
+    with Client(member.socket, seconds=PROPOSE_SECONDS) as client:
+        proposed = any(each["job"] == job for each in client.call("jobs"))
+        if proposed:
+            client.call("accept", job=job)
+    return proposed
+
+
+async def propose_to_all(members: Sequence[MemberPlace], spec: View) -> str:
+    """As the first member's operator propose a job, as the others' accept it; its digest."""
+    job = str((await propose(members[0], spec))["job"])
+    async with trio.open_nursery() as nursery:
+        for member in members[1:]:
+            nursery.start_soon(accept, member, job)
+    return job
 
 
 async def export_model(member: MemberPlace, path: Path) -> None:

@@ -267,15 +267,13 @@ def _notes(story: Story) -> Markup:
 
 
 def _terms(job: Mapping[str, Any]) -> Markup:
-    limits = job["thresholds"]
     return _facts(
         [
             ("task", clean(job["task"])),
             ("parameters", value(job["parameters"])),
             ("key", f"{clean(job['key_profile'])}, {short(job['key'])}"),
-            ("tolerated colluders", value(limits["colluders"]) if limits["colluders"] else "none"),
-            ("shares that decrypt", value(limits["shares"])),
-            ("contributions that seal", value(limits["quorum"])),
+            ("thresholds", clean(job["terms"])),
+            ("learnt beyond sums", value(job["disclosed"]) if job["disclosed"] else "nothing"),
             ("members", value([each["name"] for each in job["roster"]])),
             ("final model", element("code", clean(job["model"]))),
         ]

@@ -108,6 +108,7 @@ def draw(seed: int, wishes: Wishes | None = None) -> Scenario:
         rounds,
         nonce=rng.randbytes(16),
         thresholds=thresholds,
+        acknowledge_leaks=True,
         round_limit=rounds + rng.choice((0, 2, rounds)),
         key_attempts=rng.choice((2, 3, 5)),
         deadlines=DEADLINES,

@@ -12,6 +12,7 @@ import trio
 
 from node.control.server import ControlServer
 from protocol.errors import MemberFault, OperatorFault
+from protocol.thresholds import Thresholds
 from protocol.words import Reason
 
 JOB = "3fe1" + 60 * "0"
@@ -60,6 +61,7 @@ SUMMARY = {
     "waits_for": "members' updates (3)",
     "paused": False,
     "over": False,
+    "learnt": "sums only",
 }
 
 VIEW = SUMMARY | {
@@ -70,6 +72,8 @@ VIEW = SUMMARY | {
     "key": "ab" * 32,
     "model": "cd" * 32,
     "thresholds": {"colluders": 1, "shares": 2, "quorum": 3},
+    "terms": Thresholds(1, 2, 3).in_words(3),
+    "disclosed": Thresholds(1, 2, 3).learnt(3),
     "roster": [
         {"index": index, "name": f"clinic-{name}", "joined": True, "keyed": True, "committed": index < 3}
         for index, name in enumerate("abc", 1)
@@ -154,7 +158,8 @@ class FakeNode:
     def rounds(self, prefix: str) -> list[dict[str, Any]]:
         return ROUNDS
 
-    async def accept(self, prefix: str) -> dict[str, Any]:
+    async def accept(self, prefix: str, *, acknowledge_leaks: bool = False) -> dict[str, Any]:
+        self.calls.append(("accept", prefix, acknowledge_leaks))
         raise MemberFault("its proposal has another key for this node", member=2)
 
     async def clean(self, prefix: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from node.control.client import Client
 from node.control.errors import Unreachable
 from node.demo import cohort
 from node.demo.stages import read_events
-from node.demo.watching import Seen, ask_member, follow, propose
+from node.demo.watching import Seen, accept, ask_member, follow, propose, propose_to_all
 from node.learning.mnist.folder import Samples, write_samples
 
 KEY = "insecure-test-384"
@@ -64,8 +64,16 @@ class Running:
         return self.processes.plan
 
     async def propose(self, wanted: dict[str, Any]) -> str:
-        """Propose a job at member 1; its digest."""
+        """Propose a job at member 1, and accept it at all others by command; its digest."""
+        return await propose_to_all(self.plan.members, wanted)
+
+    async def propose_only(self, wanted: dict[str, Any]) -> str:
+        """Propose a job at member 1, and leave the others' policies to it; its digest."""
         return str((await propose(self.plan.members[0], wanted))["job"])
+
+    async def accept(self, index: int, job: str) -> None:
+        """As a member's operator accept a job, once it is proposed there."""
+        await accept(self.plan.members[index - 1], job)
 
     def client(self, index: int) -> Client:
         """A connection to a member's control socket."""
@@ -109,6 +117,19 @@ class Running:
         """Kill a member as a power cut would, and start it again."""
         await self.processes.kill_member(index)
         await self.processes.start_member(index)
+
+    async def until_answering(self, index: int) -> None:
+        """Return when a member's control socket answers."""
+        with trio.fail_after(PATIENCE):
+            while not await trio.to_thread.run_sync(self._answers, index):
+                await trio.sleep(0.05)
+
+    def _answers(self, index: int) -> bool:
+        try:
+            self.client(index).close()
+        except Unreachable:
+            return False
+        return True
 
     async def until_without_workers(self) -> None:
         """Return when no daemon has a process of its own."""

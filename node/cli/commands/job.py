@@ -36,15 +36,20 @@ def register(commands: Commands) -> None:
     proposal.add_argument("file", type=Path, help="the job file (TOML)")
     group.add("list", list_jobs, "list the jobs of this node")
     _job(group.add("show", show, "everything about a job"), required=False)
-    _job(
-        group.add(
-            "accept",
-            accept,
-            "take part in a proposed job, if this node can",
-            "Look at it first: `starling job show`. It begins when all of its members have accepted.\n"
-            "A node takes part in one job at a time, since its hydra-node has one head at a time.",
-            examples=("starling job accept 3fa1",),
-        )
+    accepting = group.add(
+        "accept",
+        accept,
+        "take part in a proposed job, if this node can",
+        "Look at it first: `starling job show` says who would learn what. It begins when all its members\n"
+        "have accepted. A node takes part in one job at a time, as its hydra-node has one head at a time.\n"
+        "A job that lets somebody learn more than its thresholds should is accepted only by who says so.",
+        examples=("starling job accept 3fa1",),
+    )
+    _job(accepting)
+    accepting.add_argument(
+        "--acknowledge-leaks",
+        action="store_true",
+        help='agree to all that `starling job show` names under "learnt"',
     )
     _reason(
         group.add(
@@ -153,7 +158,16 @@ def propose(call: Invocation) -> None:
     call.out.say("preparing the task and its initial model …")
     with call.node() as node:
         found = node.call("propose", spec=spec)
-    call.out.show(found, lambda: print(f"proposed job {found['job']}; follow it with `starling watch`"))
+        disclosed = node.call("job", job=found["job"])["disclosed"]
+    said = f"proposed job {found['job']}; follow it with `starling watch`"
+    call.out.show(found, lambda: _say(said, disclosed))
+
+
+def _say(said: str, disclosed: Sequence[str]) -> None:
+    """What was done, and what somebody will learn by it beyond sums."""
+    print(said)
+    for each in disclosed:
+        print(f"learnt   {clean(each)}")
 
 
 def _read_spec(path: Path) -> dict[str, Any]:
@@ -183,7 +197,6 @@ def show(call: Invocation) -> None:
 
 
 def _show_job(call: Invocation, found: dict[str, Any]) -> None:
-    thresholds = found["thresholds"]
     rows = [
         ("job", found["job"]),
         ("name", clean(found["name"])),
@@ -193,11 +206,8 @@ def _show_job(call: Invocation, found: dict[str, Any]) -> None:
         ("task", f"{clean(found['task'])} ({value(found['parameters'])})"),
         ("key", f"{clean(found['key_profile'])}, {short(found['key'])}"),
         ("model", short(found["model"])),
-        (
-            "thresholds",
-            f"{thresholds['quorum']} contributions seal, {thresholds['shares']} shares decrypt, "
-            f"{thresholds['colluders']} colluders learn nothing",
-        ),
+        ("thresholds", clean(found["terms"])),
+        *(("learnt", clean(each)) for each in found["disclosed"]),
         ("head", f"{clean(found['head'])}, {found['slots']} records"),
         ("settled", value(found["settled"])),
         ("files", clean(found["folder"])),
@@ -217,8 +227,11 @@ def _mark(done: object) -> str:
 def accept(call: Invocation) -> None:
     call.out.say("checking the task, its data and the initial model …")
     with call.node() as node:
-        found = node.call("accept", job=call.arguments.job)
-    call.out.show(found, lambda: print(f"accepted job {found['job']}"))
+        found = node.call(
+            "accept", job=call.arguments.job, acknowledge_leaks=call.arguments.acknowledge_leaks
+        )
+        disclosed = node.call("job", job=found["job"])["disclosed"]
+    call.out.show(found, lambda: _say(f"accepted job {found['job']}", disclosed))
 
 
 def decline(call: Invocation) -> None:

@@ -73,6 +73,7 @@ JOB_COLUMNS = [
     field("PHASE", "phase"),
     Column("ROUNDS", rounds_of, right=True),
     field("MEMBERS", "members", right=True),
+    field("LEARNT", "learnt"),
     field("WAITS FOR", "waits_for"),
 ]
 

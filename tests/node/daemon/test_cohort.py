@@ -75,8 +75,8 @@ async def test_what_is_known_of_a_job_that_is_over_survives_a_restart(tmp_path):
 
 
 async def test_jobs_take_turns_each_in_a_head_of_its_own(tmp_path):
-    async with small_cohort(tmp_path, members=2) as running:
-        first = await running.propose(spec(1))
+    async with small_cohort(tmp_path) as running:
+        first = await running.propose_only(spec(1))
         await running.until_logged(2, "AcceptJob")
         with running.client(2) as client:
             with pytest.raises(OperatorFault, match="one job at a time"):
@@ -87,8 +87,9 @@ async def test_jobs_take_turns_each_in_a_head_of_its_own(tmp_path):
         await running.until_logged(2, "FinishJob")
         await running.processes.kill_member(2)
         await running.until_logged(1, "SettleJob")
-        second = await running.propose(spec(1, name="the next"))
-        # comes back with the first job unsettled, is told of the second, and sees to one after the other
+        second = await running.propose_only(spec(1, name="the next"))
+        # comes back with the first job unsettled, is told of the second, and by its policy sees to one
+        # after the other
         await running.processes.start_member(2)
         await running.until_logged(2, "SettleJob", job=second)
         await running.until_over()

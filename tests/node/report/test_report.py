@@ -17,6 +17,7 @@ from node.report.charts import Curve, curves, ticks
 from node.report.markup import element
 from node.report.page import Checked, page
 from node.report.story import Story, tell
+from protocol.thresholds import Thresholds
 
 JOB = "3fe1" + 60 * "0"
 EVIL = "<script>alert(1)</script>\x1b[31m"
@@ -35,7 +36,8 @@ VIEW: dict[str, Any] = {
     "key_profile": "fast",
     "key": "ab" * 32,
     "model": "cd" * 32,
-    "thresholds": {"colluders": 0, "shares": 2, "quorum": 2},
+    "terms": Thresholds.default(2).in_words(2),
+    "disclosed": Thresholds.default(2).learnt(2),
     "roster": [{"index": 1, "name": "clinic-a"}, {"index": 2, "name": EVIL}],
     "slots": 9,
     "settled": True,
@@ -170,7 +172,8 @@ def test_the_page_says_what_an_auditor_asks(log: Path):
     text = read(page(story(log), "clinic-a", Checked(True, "All 12 events fit."))).text
     for expected in (
         "finished", "1 of 2", "87.50 %", "20 s", "Settled: every member", "All 12 events fit.",
-        "Refuse:", "ab" * 28, "contributions that seal", "all 3 records",
+        "Refuse:", "ab" * 28, "any 2 of 2 members decrypt", "each learns the other's update",
+        "all 3 records",
     ):  # fmt: skip
         assert expected in text
 
