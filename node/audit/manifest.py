@@ -144,9 +144,10 @@ def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
     violates = entry.get("violates")
     spec = entry.get("spec", module.get("spec", "Spec"))
     simulate = Simulation(**entry["simulate"]) if "simulate" in entry else None
-    reach = () if violates is None else (violates,)
-    invariants: Sequence[str] = reach or entry.get("invariants", module["invariants"])
-    properties: Sequence[str] = () if reach else entry.get("properties", module["properties"])
+    invariants: Sequence[str] = entry.get("invariants", module["invariants"])
+    properties: Sequence[str] = entry.get("properties", module["properties"])
+    if violates is not None:
+        invariants, properties = ((), (violates,)) if violates in properties else ((violates,), ())
     return Model(
         name=entry["name"],
         about=entry.get("about", f"must violate {violates}"),
@@ -158,7 +159,7 @@ def _model(entry: Mapping[str, Any], listed: Mapping[str, Any]) -> Model:
         invariants=tuple(invariants),
         properties=tuple(properties),
         # Symmetry is unsound for liveness, and useless in random behaviours.
-        symmetric=spec not in FAIR and simulate is None and not plain,
+        symmetric=spec not in FAIR and simulate is None and module.get("symmetric", not plain),
         violates=violates,
         states=entry.get("states"),
         depth=entry.get("depth"),

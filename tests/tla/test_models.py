@@ -10,7 +10,7 @@ from node.audit.models import Report, check_model, check_mutant
 from node.audit.tlc import Limits, Verdict, run_tlc, specification
 
 ROOTS = ["TraceStarling", "SecureAggregation", *sorted({model.module for model in models().values()})]
-TYPING = {"KeyTypeOK", "LifeTypeOK", "DeliveryTypeOK", "BucketsTypeOK"}
+TYPING = {"KeyTypeOK", "LifeTypeOK", "DeliveryTypeOK", "BucketsTypeOK", "VouchTypeOK"}
 IMPLIED = {"InItsOrder", "OrderStays", "RefinesLedger"}
 """By what a mutant of `delivery` breaks first."""
 
