@@ -27,7 +27,7 @@ from node.journal import Journal
 from node.keys import NodeKeys, load_keys
 from node.logs import setup_logs
 from node.memory import return_large_blocks
-from node.network import DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
+from node.network import Deliver, DiscoverySettings, Mesh, PeerAddress, PeerDown, PeerUp
 from node.notify import keep_watchdog, notify
 from node.operator import Operator
 from node.peers import Card, PeerBook
@@ -75,10 +75,24 @@ class Daemon:
         bootstrap = tuple(PeerAddress(text.rpartition("/p2p/")[2], (text,)) for text in network.bootstrap)
         settings = DiscoverySettings(mdns=network.mdns, dht=network.dht, bootstrap=bootstrap)
 
+        async def take(contact: int, message: bytes) -> None:
+            await self._jobs.take(contact, message)
+
+        async def wanted(contact: int, label: bytes, size: int) -> Deliver:
+            return await self._jobs.wanted(contact, label, size)
+
         async def blobs(member: int, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
             return await self._jobs.blobs(member, digest, size)
 
-        return Mesh(self._keys.identity, network.listen, roster, blobs=blobs, discovery=settings)
+        return Mesh(
+            self._keys.identity,
+            network.listen,
+            roster,
+            take=take,
+            wanted=wanted,
+            blobs=blobs,
+            discovery=settings,
+        )
 
     def _own_card(self) -> Card:
         return own_card(self.config, self._keys, self._addresses)
@@ -91,7 +105,6 @@ class Daemon:
                     addresses = await nursery.start(self._mesh.run)
                     self._addresses = tuple(str(address) for address in addresses)
                     await nursery.start(self._jobs.run)
-                    nursery.start_soon(self._pump_messages)
                     nursery.start_soon(self._pump_peers)
                     await nursery.start(ControlServer(self._operator, self.config.socket).run)
                     nursery.start_soon(keep_watchdog)
@@ -106,13 +119,6 @@ class Daemon:
     def shutdown(self) -> None:
         """Stop all services; what is in flight is in the journal."""
         self._scope.cancel()
-
-    async def _pump_messages(self) -> None:
-        async for received in self._mesh.messages:
-            try:
-                await self._jobs.take(received.member, received.message)
-            except StarlingError as error:
-                log.warning("MessageRefused", contact=received.member, reason=str(error)[:500])
 
     async def _pump_peers(self) -> None:
         async for event in self._mesh.events:

@@ -1,4 +1,4 @@
-"""What travels between daemons on their message streams: one envelope per message, always of one job."""
+"""What travels between daemons, always of one job: small messages in envelopes, large ones with labels."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from protocol.messages import Message
 from protocol.wire import AttemptNumber, Digest, MemberIndex, Wire
-
-MAX_ENVELOPE = 64 * 2**20
-"""Key generation at 3072 bits sends some 22 MB per member and thousand candidates."""
 
 
 class Core(Wire, frozen=True, tag="core"):
     """A `protocol.messages.Message` for the job's state machine."""
 
-    data: bytes
-
-
-class KeyRound(Wire, frozen=True, tag="key"):
-    """One round of key generation: what goes to everyone, and what is for the receiver alone."""
-
-    LIMIT: ClassVar[int] = MAX_ENVELOPE
-
-    attempt: AttemptNumber
-    number: Annotated[int, Meta(ge=0, le=10_000)]
-    broadcast: bytes
-    private: bytes
-
-    def __repr__(self) -> str:
-        return f"KeyRound(attempt={self.attempt}, number={self.number}, …)"
+    data: Annotated[bytes, Meta(max_length=Message.LIMIT)]
 
 
 class Grant(Wire, frozen=True, tag="grant"):
@@ -52,20 +36,45 @@ class OrderWanted(Wire, frozen=True, tag="order-wanted"):
     after: Slot
 
 
-class OrderPart(Wire, frozen=True, tag="order-part"):
-    """The records that I kept of the head after this slot, in order, each with its author."""
+class Envelope(Wire, frozen=True):
+    """A small message about one job."""
 
-    LIMIT: ClassVar[int] = MAX_ENVELOPE
+    LIMIT: ClassVar[int] = Message.LIMIT + 1024
+    VALUES: ClassVar[int] = 16
+
+    job: Digest
+    content: Core | Grant | OrderWanted
+
+
+class KeyRound(Wire, frozen=True, tag="key"):
+    """One round of key generation: `broadcast` bytes for everyone, then those for the receiver alone."""
+
+    attempt: AttemptNumber
+    number: Annotated[int, Meta(ge=0, le=10_000)]
+    broadcast: Annotated[int, Meta(ge=0, le=2**32)]
+
+
+class OrderPart(Wire, frozen=True, tag="order-part"):
+    """An `Order`: the records that I kept of the head after this slot."""
 
     head: HeadId
     after: Slot
-    records: tuple[tuple[MemberIndex, Annotated[bytes, Meta(max_length=1024)]], ...]
 
 
-class Envelope(Wire, frozen=True):
-    """A message about one job."""
+class Label(Wire, frozen=True):
+    """What a bulk message is: told before it is asked for."""
 
-    LIMIT: ClassVar[int] = MAX_ENVELOPE
+    LIMIT: ClassVar[int] = 256
+    VALUES: ClassVar[int] = 16
 
     job: Digest
-    content: Core | KeyRound | Grant | OrderWanted | OrderPart
+    content: KeyRound | OrderPart
+
+
+class Order(Wire, frozen=True):
+    """Records in their order, each with its author."""
+
+    LIMIT: ClassVar[int] = 16 * 2**20
+    VALUES: ClassVar[int] = 3 * 2**16
+
+    records: tuple[tuple[MemberIndex, Annotated[bytes, Meta(max_length=1024)]], ...]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 
 import structlog
 import trio
 from trio_typing import TaskStatus
 
 from node.consent import Consent, NotConsented, check_consent, check_policy
+from node.engine.answers import Answers
 from node.engine.job import JobNode, Surroundings
-from node.envelope import Core, Envelope
+from node.envelope import Core, Envelope, Label, OrderWanted
+from node.network import Deliver
 from node.peers import Card, PeerBook
 from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.inputs import JobAccepted, JobDeclined
@@ -41,6 +44,7 @@ class Jobs:
         self._jobs: dict[bytes, JobNode] = {}
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.Lock()
+        self._answers = Answers()
 
     def __iter__(self) -> Iterator[JobNode]:
         return iter(list(self._jobs.values()))
@@ -83,6 +87,7 @@ class Jobs:
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            nursery.start_soon(self._answers.run)
             for stored in self._around.journal.jobs():
                 try:
                     job = self.begin(stored.manifest, stored.me)
@@ -159,10 +164,20 @@ class Jobs:
         """Take in a contact's message. Raises a `StarlingError` for one that is not allowed."""
         envelope = await trio.to_thread.run_sync(Envelope.from_bytes, message)
         job = self._jobs.get(envelope.job)
-        if job is not None:
+        if job is not None and isinstance(envelope.content, OrderWanted):
+            self._answers.ask(contact, partial(job.tell_order, contact, envelope.content))
+        elif job is not None:
             await job.deliver(contact, envelope)
         elif isinstance(envelope.content, Core):
             await self._take_proposal(contact, Message.from_bytes(envelope.content.data))
+
+    async def wanted(self, contact: int, label: bytes, size: int) -> Deliver:
+        """Who takes a bulk message, once it is wanted. Raises a `StarlingError` for one that is not."""
+        told = Label.from_bytes(label)
+        job = self._jobs.get(told.job)
+        if job is None:
+            raise MemberFault("a bulk message for a job that is not known here")
+        return await job.wanted(contact, told.content, size)
 
     async def blobs(self, contact: int, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
         """An object of a job that the contact is a member of, if it is here."""

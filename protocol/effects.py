@@ -100,12 +100,10 @@ class UseKey:
 
 @dataclass(frozen=True)
 class Contribute:
-    """Train from `model`, encode, encrypt, prove, store; `Contributed` or `ContributionFailed`. A `ranged`
-    update carries a proof of its range."""
+    """Train from `model`, encode, encrypt, prove, store; `Contributed` or `ContributionFailed`."""
 
     round: int
     model: bytes
-    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,6 @@ class CheckCommit:
     round: int
     member: int
     blob: Blob
-    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,6 @@ class SumSealed:
 
     round: int
     contributions: tuple[tuple[int, Blob], ...]
-    ranged: bool = False
 
 
 @dataclass(frozen=True)

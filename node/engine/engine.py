@@ -6,6 +6,7 @@ engine waits for. Work for a round, or for an attempt at the key, is cancelled w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -15,11 +16,14 @@ from node.journal import Journal
 from node.logs import transition
 from protocol import core, effects
 from protocol.errors import StarlingError
-from protocol.inputs import Input, Persisted, Timer, Wake
+from protocol.inputs import Heard, Input, Persisted, Timer, Wake
 from protocol.state import State
 
 MAX_INPUTS = 100_000
 """Inputs that may wait for the engine: far more than a cohort causes in the seconds a disk may take."""
+
+MAX_HEARD = 8
+"""Messages of one member among them: a member says a handful of things in a job."""
 
 log = structlog.get_logger()
 
@@ -36,6 +40,14 @@ class Engine:
         self._send, self._receive = trio.open_memory_channel[Input](MAX_INPUTS)
         self._work: dict[tuple[str, int], set[trio.CancelScope]] = {}
         self._changed = trio.Event()
+        self._heard: Counter[int] = Counter()
+
+    async def hear(self, heard: Heard) -> None:
+        """Queue what a member says, once few enough of its messages wait."""
+        while self._heard[heard.member] >= MAX_HEARD:
+            await self._changed.wait()
+        self._heard[heard.member] += 1
+        self.give(heard)
 
     def give(self, given: Input) -> None:
         """Queue an input for the core."""
@@ -54,6 +66,8 @@ class Engine:
         async with trio.open_nursery() as nursery:
             await self._take(Wake(), perform, nursery)
             async for given in self._receive:
+                if isinstance(given, Heard):
+                    self._heard[given.member] -= 1
                 await self._take(given, perform, nursery)
 
     async def _take(self, given: Input, perform: Perform, nursery: trio.Nursery) -> None:
@@ -61,16 +75,20 @@ class Engine:
             state, asked = core.update(self.state, given)
         except StarlingError as error:
             log.warning("InputRefused", input=type(given).__name__, reason=str(error))
+            self._tell_change()
             return
         while True:
             self.state = state
             for effect in asked:
                 await self._carry_out(effect, perform, nursery)
-            self._changed.set()
-            self._changed = trio.Event()
+            self._tell_change()
             if not any(isinstance(effect, effects.Append) for effect in asked):
                 return
             state, asked = core.update(self.state, Persisted())
+
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def _carry_out(self, effect: effects.Effect, perform: Perform, nursery: trio.Nursery) -> None:
         match effect:

@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 import trio
 
-from node.envelope import OrderPart, OrderWanted
+from node.envelope import Order, OrderPart, OrderWanted
 from node.ledger.client.order import Recovered
 from node.ledger.errors import HistoryGap
-from protocol.errors import StarlingError
+from node.network import Deliver
+from protocol.errors import MemberFault, StarlingError
 
 ANSWER_SECONDS = 10.0
 """How long members may take to answer before they are asked again."""
@@ -25,13 +26,14 @@ log = structlog.get_logger()
 
 
 class Gaps:
-    """Asks `members` through `ask`; their answers come in through `answered`."""
+    """Asks `members` through `ask`; their answers come in through `wanted`."""
 
     def __init__(self, members: Sequence[int], ask: Ask) -> None:
         self._members = members
         self._ask = ask
         self._wanted: OrderWanted | None = None
-        self._best: OrderPart | None = None
+        self._best: Order | None = None
+        self._asked: set[int] = set()
         self._came = trio.Event()
 
     async def fill(self, gap: HistoryGap, head: str) -> list[Recovered]:
@@ -40,6 +42,7 @@ class Gaps:
         least = 1 if gap.to_slot is None else gap.to_slot - gap.from_slot + 1
         log.warning("OrderGap", first=gap.from_slot, last=gap.to_slot)
         while self._best is None or len(self._best.records) < least:
+            self._asked = set(self._members)
             for member in self._members:
                 try:
                     await self._ask(member, wanted)
@@ -52,12 +55,24 @@ class Gaps:
         log.info("OrderGapFilled", records=len(best.records))
         return [Recovered(member, datum) for member, datum in best.records]
 
-    def answered(self, part: OrderPart) -> None:
-        """A member's answer: kept if it is to what was asked, and the longest so far."""
-        wanted = self._wanted
-        if wanted is None or (part.head, part.after) != (wanted.head, wanted.after):
-            return
-        if self._best is None or len(part.records) > len(self._best.records):
-            self._best = part
+    def wanted(self, member: int, part: OrderPart, size: int) -> Deliver:
+        """Who takes a member's answer; `MemberFault` unless it was asked for, and is the first."""
+        question = self._wanted
+        asked = question is not None and (part.head, part.after) == (question.head, question.after)
+        if not asked or member not in self._asked or size > Order.LIMIT:
+            raise MemberFault("an answer that was not asked for, or is too long", member=member)
+
+        async def deliver(content: bytes) -> None:
+            self._asked.discard(member)
+            order = await trio.to_thread.run_sync(Order.from_bytes, content)
+            if self._wanted is question:
+                self._answered(order)
+
+        return deliver
+
+    def _answered(self, order: Order) -> None:
+        """Keep it if it is the longest so far."""
+        if self._best is None or len(order.records) > len(self._best.records):
+            self._best = order
         self._came.set()
         self._came = trio.Event()

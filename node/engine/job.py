@@ -14,11 +14,12 @@ from node.engine.anchors import Anchors, is_head_of_another, known_head, make_le
 from node.engine.bulletin import Bulletin
 from node.engine.engine import Engine
 from node.engine.gaps import Gaps
-from node.engine.keymaking import Mailbox, make_key
+from node.engine.keymaking import make_key
+from node.engine.mailbox import Mailbox
 from node.engine.objects import Objects
 from node.engine.post import Post
 from node.engine.rounds import RoundWork
-from node.envelope import Core, Envelope, Grant, KeyRound, OrderPart, OrderWanted
+from node.envelope import Core, Envelope, Grant, KeyRound, Order, OrderPart, OrderWanted
 from node.files import private_directory
 from node.journal import Journal
 from node.keys import NodeKeys
@@ -29,11 +30,11 @@ from node.ledger.client.session import Timing
 from node.ledger.errors import HistoryGap
 from node.ledger.transaction import UTxO
 from node.logs import roster_line
-from node.network import Mesh
+from node.network import Deliver, Mesh
 from node.storage import Admission, Bucket
 from node.weights import WeightStore, encode_weights, weights_digest
 from protocol import core, effects
-from protocol.errors import OperatorFault, StarlingError
+from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.history import Phase
 from protocol.inputs import Heard, Input, MembershipProved, PeerUp
 from protocol.journal import HeldShare
@@ -45,6 +46,12 @@ from protocol.records import Record
 from protocol.state import Head
 
 PAUSED = b"paused"
+
+HEAR_SECONDS = 20.0
+"""How long a member's message may wait for the engine before it is dropped; its sender says it again."""
+
+RECORD_OVERHEAD = 8
+"""Bytes at most that a record in an `Order` takes besides its own."""
 
 log = structlog.get_logger()
 
@@ -256,21 +263,55 @@ class JobNode:
     async def deliver(self, contact: int, envelope: Envelope) -> None:
         """Take in a message from a contact. Raises `MemberFault` for one that is not allowed."""
         member = self.post.member_of(contact)
-        if member is None or (self.paused and not isinstance(envelope.content, Grant | OrderWanted)):
+        if member is None or (self.paused and not isinstance(envelope.content, Grant)):
             return
         match envelope.content:
             case Core(data=data):
-                self.give(Heard(member, data))
-            case KeyRound():
-                self._mailbox.put(member, envelope.content)
-            case OrderWanted(head=head, after=after):
-                await self._send_order(member, head, after)
-            case OrderPart():
-                self._gaps.answered(envelope.content)
+                await self._hear(Heard(member, data))
             case Grant(token=token):
                 await trio.to_thread.run_sync(self._around.journal.keep_grant, self.job, member, token)
                 self.objects.grants[member] = token
                 log.info("GrantReceived", other=member)
+
+    async def wanted(self, contact: int, what: KeyRound | OrderPart, size: int) -> Deliver:
+        """Who takes a bulk message, once it is wanted. Raises a `StarlingError` if it never will be."""
+        member = self.post.member_of(contact)
+        if member is None:
+            raise MemberFault("a bulk message for a job that it is no member of")
+        match what:
+            case KeyRound():
+                if not self.takes_part:
+                    raise OperatorFault("the job is not under way here")
+                return await self._mailbox.wanted(member, what, size)
+            case OrderPart():
+                return self._gaps.wanted(member, what, size)
+
+    async def tell_order(self, contact: int, question: OrderWanted) -> None:
+        """Tell a member what its hydra-node has forgotten, as far as this one kept it, and it fits."""
+        member = self.post.member_of(contact)
+        if member is not None:
+            order = await trio.to_thread.run_sync(self._order_after, question)
+            await self.post.send(member, OrderPart(question.head, question.after), order)
+
+    def _order_after(self, question: OrderWanted) -> bytes:
+        authors = [each.payment.hex() for each in self.manifest.roster.members]
+        records: list[tuple[int, bytes]] = []
+        size = 0
+        for slot in self._around.journal.slots(question.head, authors)[question.after :]:
+            size += len(slot.confirmed.data) + RECORD_OVERHEAD
+            if size > Order.LIMIT - RECORD_OVERHEAD or len(records) == Order.VALUES // 3 - 1:
+                break
+            records.append((slot.confirmed.author, slot.confirmed.data))
+        return Order(tuple(records)).to_bytes()
+
+    async def _hear(self, heard: Heard) -> None:
+        """Hand over what a member says once little of it waits; `OperatorFault` if that takes long."""
+        if self.paused or self.settled:
+            return
+        with trio.move_on_after(HEAR_SECONDS):
+            await self.engine.hear(heard)
+            return
+        raise OperatorFault("the job takes nothing in at the moment", remedy="see its last log lines")
 
     async def _perform(self, effect: effects.Effect) -> None:
         """Carry out one effect of the core."""
@@ -278,9 +319,7 @@ class JobNode:
             case effects.Submit(record=record):
                 await self._submit(record)
             case effects.Say(members=members, message=message):
-                data = Message(message).to_bytes()
-                for member in members:
-                    await self.post.say(member, Core(data))
+                await self.post.tell(members, Core(Message(message).to_bytes()))
             case effects.ProveMembership():
                 proof = prove_membership(self.manifest, self.me, self._around.keys.job)
                 self.give(MembershipProved(proof))
@@ -293,7 +332,7 @@ class JobNode:
                     await make_key(attempt, self.post.others, self._crypto, self._mailbox, self.post.send)
                 )
             case effects.CancelKey():
-                self._mailbox.forget_before(effect.attempt + 1)
+                self._mailbox.begin(effect.attempt + 1)
             case effects.UseKey(attempt=attempt):
                 await self._use_key(attempt)
             case effects.CancelRound(round=number):
@@ -324,13 +363,6 @@ class JobNode:
 
     async def _recover_order(self, gap: HistoryGap) -> Sequence[Recovered]:
         return await self._gaps.fill(gap, self.anchors.status.head_id or "")
-
-    async def _send_order(self, member: int, head: str, after: int) -> None:
-        """Tell a member what its hydra-node has forgotten, as far as this one kept it."""
-        authors = [each.payment.hex() for each in self.manifest.roster.members]
-        kept = await trio.to_thread.run_sync(self._around.journal.slots, head, authors)
-        records = tuple((slot.confirmed.author, slot.confirmed.data) for slot in kept[after:])
-        await self.post.send(member, OrderPart(head, after, records))
 
     async def _send_grant(self, member: int) -> None:
         try:

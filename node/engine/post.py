@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 import trio
 
-from node.envelope import Core, Envelope, Grant, KeyRound, OrderPart, OrderWanted
+from node.envelope import Core, Envelope, Grant, KeyRound, Label, OrderPart, OrderWanted
 from node.network import Mesh, NotConnected
 
 log = structlog.get_logger()
@@ -30,6 +30,12 @@ class Post:
         """The member that a contact is in this job."""
         return next((member for member, number in self._contacts.items() if number == contact), None)
 
+    async def tell(self, members: Iterable[int], content: Core) -> None:
+        """Send to several; one whose line is slow keeps none of the others waiting."""
+        async with trio.open_nursery() as nursery:
+            for member in members:
+                nursery.start_soon(self.say, member, content)
+
     async def say(self, member: int, content: Core | Grant) -> None:
         """Send once; a member that is away hears it again when it is up."""
         try:
@@ -41,7 +47,6 @@ class Post:
         """Send once; raises `NotConnected` where the member is away."""
         await self._mesh.send(self._contacts[member], Envelope(self._job, content).to_bytes())
 
-    async def send(self, member: int, message: KeyRound | OrderPart) -> None:
+    async def send(self, member: int, what: KeyRound | OrderPart, content: bytes) -> None:
         """Send what may be large, beside the stream that carries the small; raises as `Mesh.send_bulk`."""
-        envelope = await trio.to_thread.run_sync(Envelope(self._job, message).to_bytes)
-        await self._mesh.send_bulk(self._contacts[member], envelope)
+        await self._mesh.send_bulk(self._contacts[member], Label(self._job, what).to_bytes(), content)

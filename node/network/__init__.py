@@ -1,15 +1,17 @@
 """The network: members find each other over libp2p, exchange messages and move bulk data."""
 
 from node.network.addresses import PeerAddress
+from node.network.bulk import Deliver
 from node.network.discovery import DiscoverySettings
 from node.network.errors import BlobAbsent, NotConnected, TransferFailed
 from node.network.identity import Identity
 from node.network.limits import Timing
-from node.network.mesh import Mesh, Received
+from node.network.mesh import Mesh
 from node.network.peer import PeerDown, PeerEvent, PeerStatus, PeerUp
 
 __all__ = [
     "BlobAbsent",
+    "Deliver",
     "DiscoverySettings",
     "Identity",
     "Mesh",
@@ -19,7 +21,6 @@ __all__ = [
     "PeerEvent",
     "PeerStatus",
     "PeerUp",
-    "Received",
     "Timing",
     "TransferFailed",
 ]

@@ -45,12 +45,11 @@ class Dialer:
         self._dials = trio.CapacityLimiter(MAX_DIALS)
 
     async def maintain(self, peer: Peer) -> None:
-        """Keep a link to `peer` until cancelled through `peer.scope`."""
-        with peer.scope:
-            if self.opens_stream(peer):
-                await self._keep_dialling(peer)
-            else:
-                await self._keep_waiting(peer)
+        """Keep a link to `peer` until cancelled."""
+        if self.opens_stream(peer):
+            await self._keep_dialling(peer)
+        else:
+            await self._keep_waiting(peer)
 
     def opens_stream(self, peer: Peer) -> bool:
         """Whether this node, not `peer`, dials first and opens the message stream."""

@@ -66,6 +66,7 @@ class Roster(Protocol):
     def member_of(self, peer_id: ID) -> int | None: ...
     def connection_to(self, member: int) -> INetConn | None: ...
     def account(self, member: int, received: int, sent: int) -> None: ...
+    def offended(self, member: int, why: str) -> None: ...
 
 
 class Exchange:
@@ -89,7 +90,6 @@ class Exchange:
         self._confirmed = confirmed
         self._serving: Counter[int] = Counter()
         self._refusals = ThrottledLog(_log)
-        self._fetching = trio.CapacityLimiter(limits.MAX_FETCHES)
         self._fetching_from: dict[int, trio.CapacityLimiter] = defaultdict(
             lambda: trio.CapacityLimiter(limits.MAX_FETCHES_PER_MEMBER)
         )
@@ -105,7 +105,7 @@ class Exchange:
         """
         if len(digest) != DIGEST_SIZE or not 0 <= size <= limits.MAX_BLOB:
             raise OwnFault(f"a blob of {size} bytes with a digest of {len(digest)} bytes cannot be fetched")
-        async with self._fetching_from[member], self._fetching:
+        async with self._fetching_from[member]:
             transfer = _Incoming(self._roster, member, digest, size)
             stream = await self._open(member)
             try:
@@ -133,6 +133,7 @@ class Exchange:
                 await self._answer(stream, member, digest, size)
         except MemberFault as error:
             self._refusals.warning("TransferRefused", member=member, why=error.what)
+            self._roster.offended(member, error.what)
         except STREAM_ERRORS as error:
             self._refusals.info("TransferBroken", member=member, why=f"{type(error).__name__}: {error}"[:200])
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 import structlog
+import trio
 from libp2p.abc import IRawConnection, ISecureConn
 from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.peer.id import ID
@@ -27,6 +28,7 @@ class PeerGate:
 
     def __init__(self, allowed: Iterable[ID] = ()) -> None:
         self._allowed = set(allowed)
+        self._barred: dict[ID, float] = {}
         self._refusals = ThrottledLog(_log)
 
     def allow(self, peer_id: ID) -> None:
@@ -35,17 +37,29 @@ class PeerGate:
     def remove(self, peer_id: ID) -> None:
         """Admit the peer no more; connections that stand are the caller's to close."""
         self._allowed.discard(peer_id)
+        self._barred.pop(peer_id, None)
+
+    def bar(self, peer_id: ID, seconds: float) -> None:
+        """Refuse an admitted peer for so long."""
+        self._barred[peer_id] = trio.current_time() + seconds
 
     def admits(self, peer_id: ID) -> bool:
-        return peer_id in self._allowed
+        return peer_id in self._allowed and not self._is_barred(peer_id)
 
     def check(self, peer_id: ID, *, direction: str) -> None:
         """Raise PeerNotAllowed, and log who was refused, unless `peer_id` is admitted."""
-        if not self.admits(peer_id):
-            self._refusals.info(
-                "PeerRefused", peer_id=str(peer_id), direction=direction, why="not in the roster"
-            )
-            raise PeerNotAllowed(f"peer {peer_id} is not in the roster")
+        if self.admits(peer_id):
+            return
+        why = "barred for a while" if peer_id in self._allowed else "not in the roster"
+        self._refusals.info("PeerRefused", peer_id=str(peer_id), direction=direction, why=why)
+        raise PeerNotAllowed(f"peer {peer_id} is {why}")
+
+    def _is_barred(self, peer_id: ID) -> bool:
+        until = self._barred.get(peer_id)
+        if until is not None and trio.current_time() >= until:
+            del self._barred[peer_id]
+            return False
+        return until is not None
 
 
 class GatedNoise(NoiseTransport):

@@ -23,8 +23,9 @@ MAX_STREAM_WINDOW: Final = 4 * MIB  # 80 MB/s at 50 ms round trip
 MAX_CONNECTION_BUFFER: Final = 16 * MIB  # received and unread: message stream and two transfers, all stalled
 
 # Messages
-MAX_MESSAGE: Final = 1 * MIB  # protocol messages are at most some 100 KiB; larger ones go in bulk
+MAX_MESSAGE: Final = 1 * MIB + 4 * KIB  # the largest proposal in its envelope; larger messages go in bulk
 MAX_FRAME: Final = MAX_MESSAGE + 64  # a message in its MessagePack envelope
+MAX_FRAME_VALUES: Final = 16  # a hello has the most: four, and eight addresses
 MESSAGES_PER_SECOND: Final = 500.0  # a busy member sends some tens
 MESSAGE_BURST: Final = 1_000.0
 BYTES_PER_SECOND: Final = 16.0 * MIB  # of messages from one member; bulk data has its own streams
@@ -33,15 +34,13 @@ BYTE_BURST: Final = 32.0 * MIB
 # Bulk transfers
 CHUNK: Final = 32 * KIB  # one write; larger ones delay the other streams of the connection
 MAX_BLOB: Final = 1 << 30  # an encrypted update of 50 million parameters is about 400 MB
-MAX_BULK: Final = 64 * MIB  # a bulk message is held in memory whole
-MAX_FETCHES: Final = 8  # at once, of all members; bounds buffers, not throughput
-MAX_FETCHES_PER_MEMBER: Final = 2
+MAX_BULK: Final = 64 * MIB  # a bulk message is held in memory whole; what is wanted is mostly far less
+MAX_LABEL: Final = 256  # what says which bulk message is on offer
+MAX_FETCHES_PER_MEMBER: Final = 2  # each member's on their own: slow ones do not keep the others waiting
 MAX_SERVED: Final = MAX_MEMBERS * MAX_FETCHES_PER_MEMBER  # an honest mesh never asks for more
 MAX_SERVED_PER_MEMBER: Final = 4  # twice what an honest member asks for: a reset takes time to arrive
-MAX_BULK_IN_MEMORY: Final = (
-    4  # bulk messages being received or not yet taken, one per member: 256 MiB at most
-)
 MAX_OFFERS_PER_MEMBER: Final = 2  # bulk messages on their way to one member
+MAX_OFFERED_BY_MEMBER: Final = 2 * MAX_OFFERS_PER_MEMBER  # offers cross our confirmations on the way
 OUTBOX: Final = 4  # messages waiting for the writer of one member; then `send` waits
 MIN_TRANSFER_RATE: Final = 256.0 * KIB  # per second on average; slower than this is as good as stalled
 STALL_TIMEOUT: Final = 20.0  # one read or write of a transfer
@@ -62,5 +61,6 @@ class Timing:
     backoff_first: float = 0.5
     backoff_max: float = 30.0
     patience: float = 10.0  # the peer with the larger id leaves the first dial to the other for so long
-    bulk_offer: float = 600.0  # a receiver takes bulk messages one after the other
+    bulk_offer: float = 600.0  # a receiver fetches what it wants now, and the rest when it comes to that
+    handling: float = 60.0  # one message of a member: most take milliseconds, and some the disk
     close: float = 5.0

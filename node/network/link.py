@@ -2,9 +2,9 @@
 
 Frames are MessagePack arrays behind a u32 length (`streams`). Each side first says hello, then any of:
 
-    [0, message]          a protocol message, at most MAX_MESSAGE bytes
-    [1, digest, size]     a bulk message waits here: fetch it by its SHA-256
-    [2, digest]           a bulk message offered to me could not be fetched
+    [0, message]              a protocol message, at most MAX_MESSAGE bytes
+    [1, digest, size, label]  a bulk message waits here: fetch it by its SHA-256
+    [2, digest]               a bulk message offered to me could not be fetched
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from node.network import limits
 from node.network.errors import NotConnected
 from node.network.limits import Timing
 from node.network.streams import STREAM_ERRORS, open_stream, read_exactly, read_frame, reset, write_frame
-from node.network.throttle import TokenBucket
-from protocol.errors import MemberFault, StarlingError
+from protocol.errors import MemberFault
 
 MESSAGES: Final = TProtocol("/starling/messages/1")
 
@@ -87,13 +86,12 @@ class Link:
         self.round_trip: float | None = None
         self.clock_ahead: float | None = None
         self.ended: str | None = None
+        self.fault: str | None = None
         self._host = host
         self._stream = stream
         self._timing = timing
         self._scope = trio.CancelScope()
         self._outbox, self._to_write = trio.open_memory_channel[list[Any]](limits.OUTBOX)
-        self._messages = TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST)
-        self._bytes = TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST)
 
     @property
     def age(self) -> float:
@@ -120,16 +118,18 @@ class Link:
         self.ended = self.ended or why
         self._scope.cancel()
 
-    async def run(self, handle: Handler, account: Callable[[int, int], None]) -> str:
-        """Carry messages until the link ends; returns why it did.
+    async def run(
+        self, handle: Handler, allow: Callable[[int], Awaitable[None]], account: Callable[[int, int], None]
+    ) -> str:
+        """Carry messages until the link ends; returns why it did, also in `fault` if it is the peer's.
 
-        `handle` gets each incoming frame, one at a time: while it waits, nothing more is read, and the
-        peer's writes wait in turn. `account` gets bytes (received, sent).
+        `handle` gets each incoming frame, one at a time: while it waits, or `allow` with the frame's size,
+        nothing more is read, and the peer's writes wait in turn. `account` gets bytes (received, sent).
         """
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._until_broken, lambda: self._receive(handle, account))
+                    nursery.start_soon(self._until_broken, lambda: self._receive(handle, allow, account))
                     nursery.start_soon(self._until_broken, lambda: self._transmit(account))
                     nursery.start_soon(self._until_broken, self._feel_pulse)
             finally:
@@ -141,18 +141,20 @@ class Link:
     async def _until_broken(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except StarlingError as error:
-            self.end(str(error))
+        except MemberFault as error:
+            self.fault = str(error)
+            self.end(self.fault)
         except STREAM_ERRORS as error:
             self.end(f"{type(error).__name__}: {error}"[:200])
 
-    async def _receive(self, handle: Handler, account: Callable[[int, int], None]) -> None:
+    async def _receive(
+        self, handle: Handler, allow: Callable[[int], Awaitable[None]], account: Callable[[int, int], None]
+    ) -> None:
         while True:
             frame = await read_frame(self._stream)
             size = sum(len(part) for part in frame if isinstance(part, bytes))
             account(size, 0)
-            await self._messages.take(1)
-            await self._bytes.take(size)
+            await allow(size)
             await handle(frame)
 
     async def _transmit(self, account: Callable[[int, int], None]) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
@@ -15,7 +15,7 @@ from trio_typing import TaskStatus
 
 from node.network import limits
 from node.network.addresses import PeerAddress, parse_address, parse_peer_id, reachable
-from node.network.bulk import BulkMessages
+from node.network.bulk import BulkMessages, Deliver, Wanted
 from node.network.dialer import Dialer
 from node.network.discovery import Discovery, DiscoverySettings
 from node.network.errors import NotConnected
@@ -29,19 +29,25 @@ from node.network.notifee import ConnectionNotifee
 from node.network.peer import Peer, PeerDown, PeerEvent, PeerStatus, PeerUp
 from node.network.streams import STREAM_ERRORS, reset
 from node.network.throttle import ThrottledLog
-from protocol.errors import MemberFault, OperatorFault, OwnFault
+from protocol.encoding.errors import Malformed
+from protocol.errors import MemberFault, OperatorFault, OwnFault, StarlingError
 
+_FORGIVEN: Final = 60.0  # seconds; who keeps the rules for so long is barred shortly the next time
 _EVENTS: Final = 256  # PeerUp and PeerDown that nobody took; they only repeat what `peers` tells
 
 _log: Final = structlog.get_logger()
 
 
-@dataclass(frozen=True)
-class Received:
-    """A message, and the roster index of the member whose noise identity sent it."""
+Take = Callable[[int, bytes], Awaitable[None]]
+"""Handles a message of a member, whose noise identity sent it; one after the other for each member."""
 
-    member: int
-    message: bytes
+
+async def _no_messages(member: int, message: bytes) -> None:
+    raise MemberFault("sent a message to a node that takes none", member=member)
+
+
+async def _no_bulk(member: int, label: bytes, size: int) -> Deliver:
+    raise MemberFault("offered a bulk message to a node that takes none", member=member)
 
 
 async def _no_blobs(member: int, digest: bytes, size: int) -> AsyncIterator[bytes] | None:
@@ -51,9 +57,10 @@ async def _no_blobs(member: int, digest: bytes, size: int) -> AsyncIterator[byte
 class Mesh:
     """Connects this node to every other member, 2…32 in all, and keeps it connected.
 
-    Start it with `nursery.start(mesh.run)`. Take from `messages` without pause: while nobody does, members'
-    messages wait on their machines, and after some seconds their links break. `events` tells PeerUp and
-    PeerDown.
+    Start it with `nursery.start(mesh.run)`. Messages of a member are handled in their order, beside those of
+    the others: while one is, that member's next ones wait on its machine. A member that breaks a rule, or
+    whose message cannot be handled, loses its connections and is barred for a while that grows. `events`
+    tells PeerUp and PeerDown.
     """
 
     def __init__(
@@ -62,12 +69,16 @@ class Mesh:
         listen: Sequence[str],
         roster: Mapping[int, PeerAddress],
         *,
+        take: Take = _no_messages,
+        wanted: Wanted = _no_bulk,
         blobs: BlobSource = _no_blobs,
         discovery: DiscoverySettings | None = None,
         timing: Timing | None = None,
     ) -> None:
         """`roster` maps roster indices to peers; its entry with our own peer id is passed over.
 
+        `take` handles messages: what it refuses with a StarlingError is logged, and only what is malformed,
+        overdue or fails otherwise costs the member its connection. `wanted` decides on bulk messages.
         `blobs` serves `fetch` requests of members. Raises OperatorFault if the roster names a peer twice.
         """
         self._identity = identity
@@ -77,15 +88,14 @@ class Mesh:
         self._gate = PeerGate(parse_peer_id(peer.peer_id) for peer in self._settings.bootstrap)
         self._host = build_host(identity, self._gate, self._timing)
         self._dialer = Dialer(self._host, self._timing, self._run_link)
-        self._bulk = BulkMessages(self._deliver, self._link_to, blobs, self._timing)
+        self._take = take
+        self._bulk = BulkMessages(wanted, self._link_to, blobs, self._timing, self.offended)
         self._exchange = Exchange(self._host, self, self._bulk.source, self._timing, self._bulk.confirmed)
         self._refusals = ThrottledLog(_log)
         self._peers: dict[int, Peer] = {}
         self._by_id: dict[ID, Peer] = {}
         self._nursery: trio.Nursery | None = None
         self._hello = Hello.fresh(())
-        # No buffer: a message is either on its way in its peer's stream or with the engine.
-        self._inbox, self.messages = trio.open_memory_channel[Received](0)
         self._announce, self.events = trio.open_memory_channel[PeerEvent](_EVENTS)
         for member, address in roster.items():
             if address.peer_id != identity.peer_id:
@@ -97,14 +107,14 @@ class Mesh:
         Raises OperatorFault if it cannot listen.
         """
         swarm_of(self._host).register_notifee(ConnectionNotifee(self._connection_changed))
-        async with self._inbox, self._announce, running(self._host, self._listen, self._timing) as addresses:
+        async with self._announce, running(self._host, self._listen, self._timing) as addresses:
             self._hello = Hello.fresh(tuple(str(address) for address in addresses))
             self._host.set_stream_handler(MESSAGES, self._accept_link)
             self._host.set_stream_handler(BLOBS, self._exchange.serve)
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 for peer in self._peers.values():
-                    nursery.start_soon(self._dialer.maintain, peer)
+                    nursery.start_soon(self._keep, peer)
                 discovery = Discovery(
                     self._host, self._dialer, self._settings, self._wanted, self._discovered, self._timing
                 )
@@ -132,13 +142,15 @@ class Mesh:
             raise NotConnected(member)
         await link.send([MESSAGE, message])
 
-    async def send_bulk(self, member: int, payload: bytes) -> None:
-        """Send up to MAX_BULK bytes for the member's `messages`; returns when it has them, whole and checked.
+    async def send_bulk(self, member: int, label: bytes, payload: bytes) -> None:
+        """Send up to MAX_BULK bytes; returns when the member has them, whole and checked.
 
-        Not ordered with other messages. Raises NotConnected, TransferFailed, or OwnFault.
+        `label` (at most MAX_LABEL bytes) tells it what they are. Not ordered with other messages. Raises
+        NotConnected, TransferFailed (the member did not want it, or not within Timing.bulk_offer), or
+        OwnFault.
         """
         self._peer(member)
-        await self._bulk.send(member, payload)
+        await self._bulk.send(member, label, payload)
 
     async def fetch(
         self, member: int, digest: bytes, size: int, sink: Sink, progress: Progress = lambda moved: None
@@ -170,7 +182,7 @@ class Mesh:
         self._peers[member] = self._by_id[peer.peer_id] = peer
         self._gate.allow(peer.peer_id)
         if self._nursery is not None:
-            self._nursery.start_soon(self._dialer.maintain, peer)
+            self._nursery.start_soon(self._keep, peer)
 
     async def remove(self, member: int) -> None:
         """Admit a member no more and close its connections."""
@@ -198,6 +210,23 @@ class Mesh:
             peer.bytes_in += received
             peer.bytes_out += sent
 
+    def offended(self, member: int, why: str) -> None:
+        """The member broke a rule: it loses its connections, and gets none for a while."""
+        peer = self._peers.get(member)
+        if peer is None or self._nursery is None:
+            return
+        peer.faults += 1
+        if not self._gate.admits(peer.peer_id):  # several of its streams may show one fault
+            return
+        seconds = peer.penalty.next()
+        self._gate.bar(peer.peer_id, seconds)
+        _log.warning(
+            "PeerBarred", member=member, why=why[:200], seconds=round(seconds, 3), faults=peer.faults
+        )
+        if peer.link is not None:
+            peer.link.end(why)
+        self._nursery.start_soon(self._dialer.disconnect, peer.peer_id)
+
     def _peer(self, member: int) -> Peer:
         if member not in self._peers:
             raise OwnFault(f"member {member} is not in the roster, or is this node")
@@ -207,11 +236,27 @@ class Mesh:
         peer = self._peers.get(member)
         return None if peer is None else peer.link
 
-    async def _deliver(self, member: int, message: bytes) -> None:
+    async def _keep(self, peer: Peer) -> None:
+        """Stay connected to a peer and handle its messages, until `peer.scope` is cancelled."""
+        with peer.scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._dialer.maintain, peer)
+                async for message in peer.arrived:
+                    await self._handle_message(peer, message)
+
+    async def _handle_message(self, peer: Peer, message: bytes) -> None:
         try:
-            await self._inbox.send(Received(member, message))
-        except trio.BrokenResourceError:
-            _log.debug("MessageDropped", member=member, why="nobody takes messages any more")
+            with trio.fail_after(self._timing.handling):
+                await self._take(peer.member, message)
+        except Malformed as error:
+            self.offended(peer.member, str(error))
+        except StarlingError as error:
+            self._refusals.warning("MessageRefused", member=peer.member, reason=str(error)[:500])
+        except trio.TooSlowError:
+            self.offended(peer.member, f"a message of it was not handled within {self._timing.handling:g} s")
+        except Exception as error:  # a fault of ours that this member's message has met
+            _log.error("MessageFailed", member=peer.member, reason=traceback.format_exc()[-4000:])
+            self.offended(peer.member, f"a message of it met a fault here: {type(error).__name__}")
 
     async def _accept_link(self, stream: INetStream) -> None:
         peer = self._by_id.get(stream.muxed_conn.peer_id)
@@ -231,18 +276,26 @@ class Mesh:
         link = Link(peer.member, self._host, connection, stream, self._timing)
         try:
             theirs = await link.say_hello(self._hello)
-        except BaseException:
+        except BaseException as error:
             await reset(stream)
+            if isinstance(error, MemberFault):
+                self.offended(peer.member, str(error))
             raise
         self._learn(peer, theirs, connection)
         self._link_up(peer, link, theirs)
         why = "cancelled"
         try:
             why = await link.run(
-                lambda frame: self._handle(peer, frame), lambda r, s: self.account(peer.member, r, s)
+                lambda frame: self._handle(peer, frame),
+                peer.allowance.take,
+                lambda r, s: self.account(peer.member, r, s),
             )
         finally:
             self._link_down(peer, link, why)
+            if link.fault is not None:
+                self.offended(peer.member, link.fault)
+            elif link.age > _FORGIVEN:
+                peer.penalty.reset()
             if peer.link is None or peer.link.connection is not connection:
                 with trio.CancelScope(shield=True):  # bounded by the muxer's own deadlines
                     await connection.close()
@@ -250,10 +303,12 @@ class Mesh:
     async def _handle(self, peer: Peer, frame: list[Any]) -> None:
         match frame:
             case [0, bytes(message)] if 0 < len(message) <= limits.MAX_MESSAGE:
-                await self._deliver(peer.member, message)
-            case [1, bytes(digest), int(size)] if len(digest) == 32 and self._nursery is not None:
-                self._bulk.offered(peer.member, digest, size)
-                self._nursery.start_soon(self._bulk.receive, self._exchange, peer.member, digest, size)
+                await peer.arrive.send(message)
+            case [1, bytes(digest), int(size), bytes(label)] if (
+                len(digest) == 32 and self._nursery is not None
+            ):
+                if offered := self._bulk.offered(peer.member, digest, size, label):
+                    self._nursery.start_soon(self._bulk.receive, self._exchange, offered)
             case [2, bytes(digest)]:
                 self._bulk.declined(peer.member, digest)
             case _:

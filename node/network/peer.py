@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 import trio
 from libp2p.peer.id import ID
 
+from node.network import limits
 from node.network.addresses import AddressBook, PeerAddress, parse_peer_id
+from node.network.backoff import Backoff
 from node.network.link import Link
+from node.network.throttle import TokenBucket
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class PeerStatus:
     """A snapshot for operators. `connected_since` is Unix time; `round_trip` in seconds; sizes in bytes.
 
     `clock_ahead` is by how many seconds the member's clock was ahead of ours when it connected, as it says:
-    less what its hello took to arrive.
+    less what its hello took to arrive. `faults` counts what it did that ended its connections.
     """
 
     member: int
@@ -46,6 +49,20 @@ class PeerStatus:
     bytes_out: int
     last_error: str
     addresses: tuple[str, ...]
+    faults: int = 0
+
+
+class Allowance:
+    """How fast one member's messages are read, whatever the number of its connections."""
+
+    def __init__(self) -> None:
+        self._messages = TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST)
+        self._bytes = TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST)
+
+    async def take(self, size: int) -> None:
+        """Wait until a message of `size` bytes is within the rates."""
+        await self._messages.take(1)
+        await self._bytes.take(size)
 
 
 @dataclass(eq=False)
@@ -62,6 +79,13 @@ class Peer:
     changed: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     instances: list[bytes] = field(default_factory=list)
+    allowance: Allowance = field(default_factory=Allowance)
+    faults: int = 0
+    penalty: Backoff = field(default_factory=lambda: Backoff(1.0, 30.0))
+
+    def __post_init__(self) -> None:
+        # No buffer: a message is either on its way in its peer's stream or being handled.
+        self.arrive, self.arrived = trio.open_memory_channel[bytes](0)
 
     @classmethod
     def of(cls, member: int, address: PeerAddress) -> Peer:
@@ -89,6 +113,7 @@ class Peer:
             bytes_out=self.bytes_out,
             last_error=self.last_error,
             addresses=tuple(str(address) for address in self.book.candidates()),
+            faults=self.faults,
         )
 
     def saw_instance(self, instance: bytes) -> bool:

@@ -15,7 +15,8 @@ from libp2p.io.exceptions import IOException
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 
-from node.network.limits import CHUNK, MAX_FRAME
+from node.network.limits import CHUNK, MAX_FRAME, MAX_FRAME_VALUES
+from protocol.encoding import canonical
 from protocol.errors import MemberFault
 
 _LENGTH: Final = struct.Struct("!I")
@@ -105,16 +106,11 @@ async def read_frame(stream: INetStream, limit: int = MAX_FRAME) -> list[Any]:
 
 
 def decode_frame(body: bytes, limit: int = MAX_FRAME) -> list[Any]:
-    """The MessagePack array in `body`; MemberFault for anything else."""
+    """The MessagePack array of a few values in `body`; MemberFault for anything else."""
     try:
+        canonical.measure(body, "frame", MAX_FRAME_VALUES)
         frame = msgpack.unpackb(
-            body,
-            raw=False,
-            strict_map_key=True,
-            max_bin_len=limit,
-            max_str_len=limit,
-            max_array_len=64,
-            max_map_len=0,
+            body, raw=False, strict_map_key=True, max_bin_len=limit, max_str_len=limit, max_map_len=0
         )
     except Exception as error:  # msgpack documents ValueError and subclasses; bad UTF-8 and deep nests differ
         raise MemberFault(f"sent a frame that is not MessagePack ({type(error).__name__})") from None

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import structlog
 import trio
 
-from node.network import Identity, Mesh, PeerAddress, Timing
+from node.network import Deliver, Identity, Mesh, PeerAddress, Timing
 
 CHUNK = 1 << 16
 BRISK = Timing(ping_interval=0.3, ping_timeout=2, backoff_first=0.05, patience=0.3)
@@ -51,9 +51,13 @@ async def lines() -> AsyncIterator[dict]:
             yield json.loads(line)
 
 
-async def echo(mesh: Mesh) -> None:
-    async for received in mesh.messages:
-        await mesh.send(received.member, received.message[:64])
+async def wanted(member: int, label: bytes, size: int) -> Deliver:
+    """Takes every bulk message, and forgets it."""
+
+    async def deliver(payload: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+
+    return deliver
 
 
 async def main() -> None:
@@ -63,19 +67,28 @@ async def main() -> None:
         int(member): PeerAddress(peer, tuple(known)) for member, (peer, known) in start["roster"].items()
     }
     identity = Identity.from_bytes(bytes.fromhex(start["identity"]))
+
+    async def echo(member: int, message: bytes) -> None:
+        await mesh.send(member, message[:64])
+
     mesh = Mesh(
-        identity, [start["listen"]], roster, blobs=blobs, timing=BRISK if start["brisk"] else Timing()
+        identity,
+        [start["listen"]],
+        roster,
+        take=echo,
+        wanted=wanted,
+        blobs=blobs,
+        timing=BRISK if start["brisk"] else Timing(),
     )
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(mesh.run)
         say(addresses=[str(address) for address in addresses])
-        nursery.start_soon(echo, mesh)
         async for command in commands:
             match command["do"]:
                 case "rss":
                     say(rss=rss())
                 case "bulk":
-                    await mesh.send_bulk(command["to"], pattern(command["size"]))
+                    await mesh.send_bulk(command["to"], b"", pattern(command["size"]))
                     say(sent=command["size"])
         nursery.cancel_scope.cancel()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import trio
 
-from node.network import Identity, Mesh, PeerAddress, PeerUp, Timing
+from node.network import Deliver, Identity, Mesh, PeerAddress, PeerUp, Timing
 from node.network.addresses import parse_peer_id
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
@@ -26,19 +26,46 @@ BRISK = Timing(
 Roster = dict[int, PeerAddress]
 
 
+@dataclass(frozen=True)
+class Received:
+    """A message, and the member whose noise identity sent it; the label of a bulk message."""
+
+    member: int
+    message: bytes
+    label: bytes | None = None
+
+
+class InboxMesh(Mesh):
+    """A mesh whose messages wait in `messages` until a test takes them."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        self._arriving, self.messages = trio.open_memory_channel[Received](0)
+
+        async def take(member: int, message: bytes) -> None:
+            await self._arriving.send(Received(member, message))
+
+        async def wanted(member: int, label: bytes, size: int) -> Deliver:
+            async def deliver(payload: bytes) -> None:
+                await self._arriving.send(Received(member, payload, label))
+
+            return deliver
+
+        super().__init__(*arguments, **{"take": take, "wanted": wanted, **options})
+
+
 @dataclass
 class Cohort:
     """Members in this process, with their meshes running."""
 
     nursery: trio.Nursery
     identities: dict[int, Identity] = field(default_factory=dict)
-    meshes: dict[int, Mesh] = field(default_factory=dict)
+    meshes: dict[int, InboxMesh] = field(default_factory=dict)
     roster: Roster = field(default_factory=dict)
 
-    async def start(self, member: int, roster: Roster | None = None, **options: object) -> Mesh:
+    async def start(self, member: int, roster: Roster | None = None, **options: object) -> InboxMesh:
         """Run a mesh as `member`; it knows the others only through `roster`."""
         identity = self.identities.setdefault(member, Identity.generate())
-        mesh = Mesh(identity, [LOOPBACK], roster or {}, **{"timing": BRISK, **options})
+        mesh = InboxMesh(identity, [LOOPBACK], roster or {}, **{"timing": BRISK, **options})
         addresses = await self.nursery.start(mesh.run)
         self.meshes[member] = mesh
         self.roster[member] = PeerAddress(identity.peer_id, tuple(str(address) for address in addresses))

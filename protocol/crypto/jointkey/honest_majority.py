@@ -53,8 +53,7 @@ class HonestMajorityParty(Party):
         field = exponent_field(self.setup.profile.modulus_bits)
         share = yield from self._multiply(winner, field)
         public = public_key(winner.n, self.setup.profile)
-        surplus = plan(self.setup.members, self.setup.profile.modulus_bits).surplus
-        return (yield from derive(self, public, share, field, surplus=surplus))
+        return (yield from derive(self, public, share, field))
 
     def _find_modulus(self) -> Generator[Round, Received, Winner]:
         numbers = plan(self.setup.members, self.setup.profile.modulus_bits)

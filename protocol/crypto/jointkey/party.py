@@ -191,6 +191,15 @@ class Party(ABC):
         """The round whose messages this party is waiting for, from 0."""
         return self._number
 
+    @property
+    def longest(self) -> tuple[int, int]:
+        """How many bytes a broadcast and a private message of this round may have; none where none is due."""
+        if self._round is None:
+            return 0, 0
+        shape = self._round.shape
+        overhead = len(self._header()) + 2 * DIGEST_BYTES * self.setup.members
+        return overhead + max(shape.body), shape.parts * shape.part_bytes
+
     def report(
         self, stage: str, fraction: float = 0.0, *, tried: int | None = None, expected: int | None = None
     ) -> None:

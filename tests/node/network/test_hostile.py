@@ -131,13 +131,16 @@ def frame(content: object) -> bytes:
         (frame(HELLO), frame([0, b""]), "no known kind"),
         (frame(HELLO), frame([0, "text"]), "no known kind"),
         (frame(HELLO), frame([0, bytes(MAX_MESSAGE + 1)]), "no known kind"),
-        (frame(HELLO), frame([1, bytes(31), 5]), "no known kind"),
-        (frame(HELLO), frame([1, bytes(32), 1 << 40]), "offered"),
-        (frame(HELLO), frame([1, bytes(32), -1]), "offered"),
-        (frame(HELLO), frame([1, bytes(32), 9]) * 40, "on offer"),
+        (frame(HELLO), frame([1, bytes(31), 5, b""]), "no known kind"),
+        (frame(HELLO), frame([1, bytes(32), 1 << 40, b""]), "offered"),
+        (frame(HELLO), frame([1, bytes(32), -1, b""]), "offered"),
+        (frame(HELLO), b"".join(frame([1, bytes([n]) * 32, 9, b""]) for n in range(40)), "on offer"),
+        (frame(HELLO), frame([1, bytes(32), 9, bytes(257)]), "offered"),
         (frame(HELLO), frame([99, b"x"]), "no known kind"),
+        (frame(HELLO), frame([[[]] * 40]), "not MessagePack"),
+        (frame(HELLO), frame([[[[]]]] * 20), "not MessagePack"),
     ],
-    ids=range(19),
+    ids=range(22),
 )
 async def test_malformed_messages_by_a_member(first, then, why, log):
     async with running_cohort(2) as cohort:
@@ -241,7 +244,7 @@ async def test_impostor_cannot_offer_what_is_not_there(log):
         digest = hashlib.sha256(b"nothing").digest()
         async with attack(identity, cohort.roster[2]) as attacker:
             stream = await attacker.stream(MESSAGES)
-            await stream.write(frame(HELLO) + frame([1, digest, 7]))
+            await stream.write(frame(HELLO) + frame([1, digest, 7, b""]))
             with trio.fail_after(20):
                 assert (await read_frame(stream))[0] == "hello"
                 assert await read_frame(stream) == [2, digest]

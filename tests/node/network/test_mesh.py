@@ -44,7 +44,7 @@ async def test_messages_arrive_whole_in_order_and_with_their_sender():
 async def test_bulk_messages_arrive_whole_beside_small_ones():
     async with running_cohort(2) as cohort:
         payload = bytes(range(256)) * 40_000  # 10 MB
-        cohort.nursery.start_soon(cohort.meshes[1].send_bulk, 2, payload)
+        cohort.nursery.start_soon(cohort.meshes[1].send_bulk, 2, b"label", payload)
         cohort.nursery.start_soon(cohort.meshes[1].send, 2, b"small")
         with trio.fail_after(20):
             received = [(await cohort.meshes[2].messages.receive()).message for _ in range(2)]
@@ -62,7 +62,7 @@ async def test_what_cannot_be_sent_is_the_callers_fault():
         with pytest.raises(OwnFault):
             await mesh.send(2, b"")
         with pytest.raises(OwnFault):
-            await mesh.send_bulk(2, bytes(MAX_BULK + 1))
+            await mesh.send_bulk(2, b"", bytes(MAX_BULK + 1))
         with pytest.raises(OwnFault, match="not in the roster"):
             await mesh.send(7, b"x")
 
@@ -75,7 +75,7 @@ async def test_a_member_that_was_never_there_is_not_connected(log):
         with pytest.raises(NotConnected):
             await mesh.send(2, b"x")
         with pytest.raises(NotConnected):
-            await mesh.send_bulk(2, b"x")
+            await mesh.send_bulk(2, b"", b"x")
         await wait_for_event(log, "DialFailed", member=2)
         assert "tcp/1" in mesh.peers()[0].last_error
         nursery.cancel_scope.cancel()
