@@ -12,6 +12,7 @@ from node.engine.traffic import Total
 from node.ledger.interface import LedgerState
 from node.network import PeerStatus
 from node.peers import Card
+from protocol.history import EndedRound
 from protocol.lifecycle import mismatches
 from protocol.waits import waiting_for
 
@@ -107,15 +108,26 @@ def _part(job: JobNode, index: int) -> dict[str, Any]:
     """What a member has done in the current round, as the ledger has it."""
     history = job.engine.state.history
     current = history.round
-    part: dict[str, Any] = {"joined": index in history.joined, "keyed": index in history.key_shares}
+    part: dict[str, Any] = {
+        "joined": index in history.joined,
+        "keyed": index in history.key_shares,
+        "out": index in history.out,
+    }
     if current is not None:
         part |= {
+            "waited_for": index in current.waited,
             "committed": index in current.commits,
-            "attested": index in current.attested,
+            "attested": bool(current.settled(index)),
             "shared": index in current.shares,
             "reported": index in current.results,
         }
     return part
+
+
+def _outcome(ended: EndedRound) -> str:
+    if ended.model is None:
+        return "burned"
+    return "discarded" if ended.discarded else "opened"
 
 
 def round_views(job: JobNode) -> list[dict[str, Any]]:
@@ -124,7 +136,7 @@ def round_views(job: JobNode) -> list[dict[str, Any]]:
     return [
         {
             "round": ended.number,
-            "outcome": "burned" if ended.model is None else "opened",
+            "outcome": _outcome(ended),
             "model": ended.model.hex() if ended.model else None,
             "members": list(ended.sealed.members) if ended.sealed else [],
             "metrics": dict(told.get(ended.number, Figures()).metrics),

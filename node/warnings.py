@@ -132,6 +132,12 @@ def _events(seen: Recent) -> Iterator[Warned]:
             "this node computed another model than the others",
             "compare versions and hardware; starling audit head and starling audit trace tell who is right",
         )
+    if seen("LogForked", DAY):
+        yield Warned(
+            "StarlingLogForked",
+            "this node was shown two orders of a job's records",
+            "look at its hydra-node; nothing more is written or released by this member in that job",
+        )
     for name in (name for name in ACCUSING if seen(name, DAY)):
         yield Warned(
             "StarlingFalseWork",

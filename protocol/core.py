@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from protocol import keygen, lifecycle, round
+from protocol import keygen, lifecycle, round, vouching
 from protocol.effects import Effect, OpenHead, Submit, UseKey
 from protocol.encoding.errors import EncodingError
 from protocol.errors import OwnFault, StarlingError
@@ -42,10 +42,12 @@ from protocol.inputs import (
     PeerUp,
     Persisted,
     Read,
+    SealDeadline,
     ShareChecked,
     ShareStored,
     StopRequested,
     Summed,
+    VouchDeadline,
     Wake,
 )
 from protocol.journal import (
@@ -57,13 +59,17 @@ from protocol.journal import (
     BegunKey,
     Burned,
     Declined,
+    Doubted,
     HeldShare,
     OwnRecord,
     Released,
     Settled,
+    Spent,
+    Vouched,
     Woke,
 )
 from protocol.manifest import Manifest
+from protocol.messages import Message, Vouch
 from protocol.records import Commit, Join, KeyAbandon, KeyShare, Record, Result, Share, Stop
 from protocol.state import Head, State, Turn
 
@@ -73,7 +79,7 @@ MAX_BACKLOG = 10_000
 MAX_ACTIONS = 1_000
 """Actions in one turn: each disables itself, so more mean a bug rather than work."""
 
-ACTIONS = (*lifecycle.ACTIONS, *keygen.ACTIONS, *round.ACTIONS)
+ACTIONS = (*lifecycle.ACTIONS, *keygen.ACTIONS, *vouching.ACTIONS, *round.ACTIONS)
 
 
 class NotAllowed(OwnFault):
@@ -165,6 +171,7 @@ def _on_wake(turn: Turn, given: Wake) -> None:
         raise NotAllowed("the member is awake already")
     incarnation = turn.state.incarnation + 1
     turn.change(awake=True, incarnation=incarnation)
+    turn.vouching(trusting=given.trusting)
     turn.journal(Woke(incarnation))
     turn.emit("Start" if incarnation == 1 else "Restart")
     if turn.state.life.head is Head.OPENING and turn.state.history.phase is Phase.JOINING:
@@ -178,6 +185,23 @@ def _on_wake(turn: Turn, given: Wake) -> None:
 def _on_read(turn: Turn, given: Read) -> None:
     for slot in given.slots:
         _read_slot(turn, slot)
+    if given.recovered:
+        vouching.doubt(turn)
+
+
+def _on_heard(turn: Turn, given: Heard) -> None:
+    """Raises `MemberFault` for what is no message."""
+    content = Message.from_bytes(given.data).content
+    if isinstance(content, Vouch):
+        if content.job == turn.state.history.job:
+            vouching.on_vouch(turn, given.member, content)
+    else:
+        lifecycle.on_heard(turn, given.member, content)
+
+
+def _on_peer_up(turn: Turn, given: PeerUp) -> None:
+    lifecycle.on_peer_up(turn, given)
+    vouching.on_peer_up(turn, given)
 
 
 def _read_slot(turn: Turn, given: Confirmed, *, silent: bool = False) -> None:
@@ -190,11 +214,14 @@ def _read_slot(turn: Turn, given: Confirmed, *, silent: bool = False) -> None:
     record = _decoded(given.data)
     after, ignored = history.read(given.author, given.data, record)
     turn.change(history=after)
+    vouching.notice_fork(turn, silent=silent)
     own = turn.state.own
     if given.author == turn.state.me and record is not None:
         turn.own(pending=tuple(waiting for waiting in own.pending if waiting.seq > record.seq))
     if not silent:
         turn.emit("Observe", **_observation(given, record, ignored))
+        for member in sorted(after.out - history.out):
+            turn.emit("MemberOut", other=member)
 
 
 def _decoded(data: bytes) -> Record | None:
@@ -212,7 +239,7 @@ def _observation(given: Confirmed, record: Record | None, ignored: str) -> dict[
     if record is None:
         return seen | {"kind": "Unreadable"}
     body = record.body
-    seen |= {"kind": record.kind, "digest": record.digest().hex()}
+    seen |= {"kind": record.kind, "digest": record.digest().hex(), "seen": record.seen}
     for name in body.__struct_fields__:
         value = getattr(body, name)
         if name == "blob":
@@ -240,6 +267,12 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, key=replace(key, adopted=(attempt, digest)))
         case HeldShare(attempt=attempt, key=digest):
             return replace(state, key=replace(key, held={**key.held, attempt: digest}))
+        case Vouched(slot=slot, order=order):
+            return replace(state, own=replace(own, vouched=(slot, order)))
+        case Doubted():
+            return replace(state, vouching=replace(state.vouching, doubted=True))
+        case Spent(base=base):
+            return replace(state, own=replace(own, spent=own.spent | {base}))
         case Released(round=number, aggregate=aggregate):
             return replace(state, own=replace(own, released={**own.released, number: aggregate}))
         case Adopted(round=number, model=model):
@@ -250,7 +283,8 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, life=replace(life, head=Head.SETTLED, slots=slots, final=dict(final)))
         case OwnRecord(record=record):
             chain = Chain(record.seq, record.digest())
-            own = replace(own, chain=chain, pending=(*own.pending, record))
+            vouched = max(own.vouched, (record.seen, record.order))
+            own = replace(own, chain=chain, pending=(*own.pending, record), vouched=vouched)
             return _replay_body(replace(state, own=own), record)
 
 
@@ -279,8 +313,8 @@ def _replay_body(state: State, record: Record) -> State:
 _HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     Wake: _on_wake,
     Read: _on_read,
-    Heard: lifecycle.on_heard,
-    PeerUp: lifecycle.on_peer_up,
+    Heard: _on_heard,
+    PeerUp: _on_peer_up,
     JobAccepted: lifecycle.on_accepted,
     JobDeclined: lifecycle.on_declined,
     StopRequested: lifecycle.on_stop,
@@ -297,6 +331,8 @@ _HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     CommitChecked: round.on_commit_checked,
     ContributeDeadline: round.on_contribute_deadline,
     AttestDeadline: round.on_attest_deadline,
+    SealDeadline: round.on_seal_deadline,
+    VouchDeadline: vouching.on_vouch_deadline,
     OpenDeadline: round.on_open_deadline,
     Summed: round.on_summed,
     ShareStored: round.on_share_stored,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from protocol.inputs import Timer
 from protocol.journal import AnyEntry
-from protocol.messages import Accept, Decline, Propose
+from protocol.messages import Accept, Decline, Propose, Vouch
 from protocol.records import Blob, Record
 
 Argument = int | str | bool | tuple[int, ...]
@@ -36,7 +36,7 @@ class Say:
     """Send a message to these members, at most once each."""
 
     members: tuple[int, ...]
-    message: Propose | Accept | Decline
+    message: Propose | Accept | Decline | Vouch
 
 
 @dataclass(frozen=True)

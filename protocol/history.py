@@ -8,11 +8,12 @@ with a reason. Mirrors `Ledger.tla`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
+from protocol.cut import Base, common
 from protocol.encoding import canonical
 from protocol.errors import MemberFault
 from protocol.manifest import Manifest
@@ -22,6 +23,7 @@ from protocol.records import (
     Attest,
     Blob,
     Commit,
+    Expire,
     Join,
     KeyAbandon,
     KeyShare,
@@ -33,9 +35,21 @@ from protocol.records import (
 )
 
 LOOKBACK = 1024
-"""Slots whose running digest is kept: a record may be confirmed this long after its author's view."""
+"""Slots whose running digest is kept: a record whose author had read less than this before it is ignored."""
 
 START = bytes(32)
+
+MISSES = 2
+"""Rounds in a row after which a member that did not contribute is not waited for."""
+
+EVERYBODY = 4
+"""Every so many rounds everybody is waited for again."""
+
+MAX_BURNED = 6
+"""Rounds in a row without enough contributions that end the job."""
+
+MAX_OPENINGS = 4
+"""Times that members try to open one sealed sum."""
 
 
 class Phase(Enum):
@@ -54,10 +68,13 @@ class Ignored(Exception):
 
 @dataclass(frozen=True)
 class Sealed:
-    """The cut of a round: contributions in roster order, and the digest of the sum they make."""
+    """The cut of a round: contributions in roster order, and the digest of the sum they make; the slot of
+    the Seal and the running digest of the order there."""
 
     contributions: tuple[tuple[int, Blob], ...]
     aggregate: bytes
+    slot: int
+    order: bytes
 
     @property
     def members(self) -> tuple[int, ...]:
@@ -66,29 +83,57 @@ class Sealed:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What a member makes of an opened sum: the new model, or the one before where it `discarded` the sum."""
+
+    model: bytes
+    discarded: bool
+
+
+@dataclass(frozen=True)
 class OpenRound:
-    """The current round as the order has it so far."""
+    """The current round as the order has it so far.
+
+    `waited` are those whose contribution counts and is waited for; `expired` have said that their deadlines
+    passed. `opening` counts the attempts at opening the sealed sum, and is 0 before the seal.
+    """
 
     number: int
+    waited: frozenset[int]
     commits: Mapping[int, Blob] = field(default_factory=dict)
-    attested: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    verified: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    refused: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    expired: frozenset[int] = frozenset()
     votes: frozenset[int] = frozenset()
+    opening: int = 0
     sealed: Sealed | None = None
     shares: Mapping[int, Blob] = field(default_factory=dict)
-    results: Mapping[int, bytes] = field(default_factory=dict)
+    results: Mapping[int, Outcome] = field(default_factory=dict)
 
-    def attesters(self, member: int) -> int:
-        """How many members attested `member`'s commit."""
-        return sum(member in verified for verified in self.attested.values())
+    def settled(self, member: int) -> frozenset[int]:
+        """Whose commits `member` attested or refused."""
+        return self.verified.get(member, frozenset()) | self.refused.get(member, frozenset())
+
+    def refusers(self, member: int) -> int:
+        """How many members refused `member`'s commit."""
+        return sum(member in refused for refused in self.refused.values())
+
+    @property
+    def everyone_settled(self) -> bool:
+        """Whether all who are waited for have attested or refused every commit that there is."""
+        commits = self.commits.keys()
+        return bool(commits) and all(commits <= self.settled(member) for member in self.waited)
 
 
 @dataclass(frozen=True)
 class EndedRound:
-    """A round that is over: opened with a model, or burned (`model` is None)."""
+    """A round that is over: opened with a model, discarded (`model` is the one before), or burned
+    (`model` is None)."""
 
     number: int
     model: bytes | None
     sealed: Sealed | None
+    discarded: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,7 +148,10 @@ class Chain:
 class History:
     """Everything that the order of records up to slot `slots` says about one job. See `empty`.
 
-    `model` is the digest of the current global model, `opened` how many rounds made it.
+    `model` is the digest of the current global model, `opened` how many rounds made it. `out` are the members
+    whose own commit was refused: for good. `missed` counts the rounds in a row without a member's
+    contribution; `viewed` is the last slot that a member's records show it had read; `spent` has the sums
+    sealed from each base model; from the first discarded sum on updates are `ranged`.
     """
 
     manifest: Manifest
@@ -123,6 +171,11 @@ class History:
     round: OpenRound | None = None
     past: tuple[EndedRound, ...] = ()
     stops: frozenset[int] = frozenset()
+    out: frozenset[int] = frozenset()
+    missed: Mapping[int, int] = field(default_factory=dict)
+    viewed: Mapping[int, int] = field(default_factory=dict)
+    spent: Mapping[bytes, tuple[frozenset[int], ...]] = field(default_factory=dict)
+    ranged: bool = False
 
     @classmethod
     def empty(cls, manifest: Manifest) -> History:
@@ -145,9 +198,14 @@ class History:
             if record is None:
                 raise Ignored("it is not a record")
             self._check_chain(author, record)
+            # Whatever else is wrong with it, its author goes on from here: or one mistake would mute it.
             after = replace(after, chains={**after.chains, author: Chain(record.seq, record.digest())})
+            self._check_view(record)
+            after = replace(after, viewed={**after.viewed, author: record.seen})
             if self.over:
                 raise Ignored(f"the job is {self.phase.value}")
+            if author in self.out:
+                raise Ignored("its author is out of the job")
             return _READERS[type(record.body)](after, author, record.body), ""
         except Ignored as verdict:
             return after, str(verdict)
@@ -165,31 +223,70 @@ class History:
         chain = self.chains.get(author, Chain())
         if (record.seq, record.prev) != (chain.seq + 1, chain.digest):
             raise Ignored("it does not continue its author's chain")
+
+    def _check_view(self, record: Record) -> None:
         age = self.slots - record.seen
         if age < 0:
             raise Ignored("its author claims to have read slots that are not there yet")
-        if age < len(self.recent) and self.recent[-1 - age] != record.order:
+        if age >= len(self.recent):
+            raise Ignored("its author's view is too old to compare")
+        if self.recent[-1 - age] != record.order:
             raise Ignored("its author was shown another order")
 
-    def order_at(self, slot: int) -> bytes | None:
-        """The running digest after `slot`; None if that is longer than `LOOKBACK` ago or yet to come."""
-        age = self.slots - slot
-        return self.recent[-1 - age] if 0 <= age < len(self.recent) else None
+    @property
+    def inside(self) -> frozenset[int]:
+        """Members that are not out of the job."""
+        return frozenset(self.manifest.roster.indices) - self.out
+
+    @property
+    def needed(self) -> int:
+        """Members without whom no round can be opened."""
+        return max(self.manifest.thresholds.quorum, self.manifest.thresholds.shares)
+
+    def waited(self, number: int) -> frozenset[int]:
+        """Whose contribution round `number` waits for; another's does not count in it.
+
+        Whoever missed `MISSES` rounds in a row is left out, but not from every `EVERYBODY`-th round, nor
+        where the others are too few.
+        """
+        there = frozenset(member for member in self.inside if self.missed.get(member, 0) < MISSES)
+        enough = number % EVERYBODY != 0 and len(there) >= self.needed
+        return there if enough else self.inside
+
+    @property
+    def closed(self) -> bool:
+        """Whether the open round takes in no more: everyone waited for has attested or refused every commit,
+        or more members than may collude have said that their deadlines passed."""
+        current = self.round
+        if current is None or current.sealed is not None:
+            return False
+        return current.everyone_settled or len(current.expired) > self.manifest.thresholds.colluders
+
+    @property
+    def attested(self) -> frozenset[int]:
+        """Those whose commit T members have attested."""
+        current = self.round
+        if current is None:
+            return frozenset()
+        return common(current.verified.values(), self.manifest.thresholds.shares) & self.inside
 
     def cut(self) -> Sealed | None:
-        """What a Seal would seal now: None while too few commits are attested by T members."""
+        """What a Seal would seal in the next slot: None while the round is not closed, and where it has too
+        few contributions or they would give somebody away."""
         current = self.round
-        if current is None or self.key is None:
+        if current is None or self.key is None or not self.closed:
             return None
-        needed = self.manifest.thresholds
-        contributions = tuple(
-            (member, current.commits[member])
-            for member in sorted(current.commits)
-            if current.attesters(member) >= needed.shares
-        )
-        if len(contributions) < needed.quorum:
+        members = self._base.next_sum(self.attested, self.out)
+        if members is None or len(members) < self.manifest.thresholds.quorum:
             return None
-        return Sealed(contributions, self._aggregate(current.number, contributions, self.key))
+        contributions = tuple((member, current.commits[member]) for member in sorted(members))
+        aggregate = self._aggregate(current.number, contributions, self.key)
+        return Sealed(contributions, aggregate, self.slots, self.order)
+
+    @property
+    def _base(self) -> Base:
+        gap = self.manifest.thresholds.colluders + 2
+        return Base(self.job, self.model, gap, self.spent.get(self.model, ()))
 
     def _aggregate(self, number: int, contributions: tuple[tuple[int, Blob], ...], key: bytes) -> bytes:
         roots = [[member, blob.root] for member, blob in contributions]
@@ -222,12 +319,12 @@ def _read_key_share(now: History, author: int, body: KeyShare) -> History:
         return now
     if len(set(now.key_shares.values())) > 1:
         return _next_attempt(now, "members report different keys")
-    return replace(now, key=body.key, phase=Phase.RUNNING, round=OpenRound(1))
+    return replace(now, key=body.key, phase=Phase.RUNNING, round=OpenRound(1, now.waited(1)))
 
 
 def _read_key_abandon(now: History, author: int, body: KeyAbandon) -> History:
     _require(now.phase is Phase.KEYING and body.attempt == now.attempt, "that attempt is over")
-    return _next_attempt(now, body.reason.text)
+    return _next_attempt(now, f"member {author} gave the last one up: {body.reason.text}")
 
 
 def _next_attempt(now: History, reason: str) -> History:
@@ -260,34 +357,92 @@ def _sealed(now: History, number: int) -> tuple[OpenRound, Sealed]:
 
 def _read_commit(now: History, author: int, body: Commit) -> History:
     current = _open(now, body.round)
+    _require(author in current.waited, "its author's contribution is not waited for in this round")
     _require(author not in current.commits, "its author has committed already")
     return replace(now, round=replace(current, commits={**current.commits, author: body.blob}))
 
 
 def _read_attest(now: History, author: int, body: Attest) -> History:
     current = _open(now, body.round)
-    verified = frozenset(body.verified)
-    before = current.attested.get(author, frozenset())
-    _require(verified <= current.commits.keys(), "it attests a commit that is not there")
-    _require(not verified <= before, "it attests nothing new")
-    return replace(now, round=replace(current, attested={**current.attested, author: before | verified}))
+    verified, refused = frozenset(body.verified), frozenset(body.refused)
+    _require(bool(verified | refused), "it attests nothing")
+    _require(not verified & refused, "it attests what it refuses")
+    _require(verified | refused <= current.commits.keys() | now.out, "it names a commit that is not there")
+    _require(not (verified | refused) & current.settled(author), "its author has said so before")
+    verified |= current.verified.get(author, frozenset())
+    refused |= current.refused.get(author, frozenset())
+    current = replace(
+        current,
+        verified={**current.verified, author: verified},
+        refused={**current.refused, author: refused},
+    )
+    return _put_out(replace(now, round=current), current)
+
+
+def _put_out(now: History, current: OpenRound) -> History:
+    """Who signed a commit that T members refuse is out: one of them is honest, and anybody can check."""
+    limits = now.manifest.thresholds
+    enough = max(limits.shares, limits.colluders + 1)
+    culprits = frozenset(member for member in current.commits if current.refusers(member) >= enough)
+    if not culprits:
+        return now
+    commits = {member: blob for member, blob in current.commits.items() if member not in culprits}
+    current = replace(current, commits=commits, waited=current.waited - culprits)
+    now = replace(now, out=now.out | culprits, round=current)
+    if len(now.inside) < now.needed:
+        return _abort(
+            now,
+            f"{_members(now.out)} sent updates that are no updates; {len(now.inside)} members are left, "
+            f"and {now.needed} are needed",
+        )
+    return now
+
+
+def _read_expire(now: History, author: int, body: Expire) -> History:
+    current = _open(now, body.round)
+    _require(author not in current.expired, "its author has said so before")
+    return replace(now, round=replace(current, expired=current.expired | {author}))
 
 
 def _read_seal(now: History, author: int, body: Seal) -> History:
     current = _open(now, body.round)
+    _require(now.closed, "contributions are still waited for")
     cut = now.cut()
     if cut is None:
-        raise Ignored("too few contributions are attested")
-    return replace(now, round=replace(current, sealed=cut))
+        raise Ignored("there is nothing to seal that hides everybody in it")
+    members = frozenset(cut.members)
+    sums = now.spent.get(now.model, ())
+    spent = now.spent if members in sums else {**now.spent, now.model: (*sums, members)}
+    return replace(now, spent=spent, round=replace(current, sealed=cut, opening=1, votes=frozenset()))
 
 
 def _read_abandon(now: History, author: int, body: Abandon) -> History:
     current = _current(now, body.round)
+    _require(body.opening == current.opening, "that attempt at the round is over")
     _require(author not in current.votes, "its author has voted already")
     votes = current.votes | {author}
     if len(votes) < now.manifest.thresholds.shares:
         return replace(now, round=replace(current, votes=votes))
-    return _end_round(now, EndedRound(current.number, None, current.sealed))
+    return _burn(now, current) if current.sealed is None else _open_again(now, current)
+
+
+def _burn(now: History, current: OpenRound) -> History:
+    now = _end_round(now, EndedRound(current.number, None, None))
+    row = now.past[-MAX_BURNED:]
+    if len(row) < MAX_BURNED or any(ended.model is not None for ended in row) or now.over:
+        return now
+    missing = now.inside - frozenset(current.commits)
+    who = f"; {_members(missing)} sent nothing" if missing else ""
+    return _abort(now, f"{MAX_BURNED} rounds in a row could not be sealed{who}")
+
+
+def _open_again(now: History, current: OpenRound) -> History:
+    """The same sum, once more: another one from the same base could be subtracted from it."""
+    if current.opening < MAX_OPENINGS:
+        return replace(now, round=replace(current, opening=current.opening + 1, votes=frozenset()))
+    missing = now.inside - current.shares.keys()
+    who = f"; {_members(missing)} gave no share" if missing else ""
+    return _abort(now, f"the sum of round {current.number} could not be opened{who}")
 
 
 def _read_share(now: History, author: int, body: Share) -> History:
@@ -302,13 +457,15 @@ def _read_result(now: History, author: int, body: Result) -> History:
     needed = now.manifest.thresholds.shares
     _require(len(current.shares) >= needed, "too few shares are there to know a result")
     _require(author not in current.results, "its author has reported already")
-    results = {**current.results, author: body.model}
+    _require(not body.discarded or body.model == now.model, "a discarded sum leaves the model as it was")
+    outcome = Outcome(body.model, body.discarded)
+    results = {**current.results, author: outcome}
     now = replace(now, round=replace(current, results=results))
     counts = list(results.values())
-    if counts.count(body.model) >= needed:
-        return _end_round(now, EndedRound(current.number, body.model, sealed))
-    missing = now.manifest.roster.size - len(results)
-    if max(counts.count(model) for model in counts) + missing < needed:
+    if counts.count(outcome) >= needed:
+        return _end_round(now, EndedRound(current.number, body.model, sealed, body.discarded))
+    missing = len(now.inside) - len(results)
+    if max(counts.count(each) for each in counts) + missing < needed:
         return _abort(now, f"members disagree on round {current.number}")
     return now
 
@@ -327,12 +484,31 @@ def _abort(now: History, reason: str) -> History:
 
 
 def _end_round(now: History, ended: EndedRound) -> History:
-    now = replace(now, past=(*now.past, ended), round=None)
-    if ended.model is not None:
+    now = replace(now, missed=_attendance(now), past=(*now.past, ended), round=None)
+    if ended.discarded:
+        now = replace(now, ranged=True)
+    elif ended.model is not None:
         now = replace(now, model=ended.model, opened=now.opened + 1)
     if now.opened == now.manifest.rounds or ended.number == now.manifest.round_limit:
         return replace(now, phase=Phase.FINISHED)
-    return replace(now, round=OpenRound(ended.number + 1))
+    following = ended.number + 1
+    return replace(now, round=OpenRound(following, now.waited(following)))
+
+
+def _attendance(now: History) -> Mapping[int, int]:
+    """How many rounds in a row each member has now missed: it contributed nothing that T members attest, or,
+    waited for, did not say of every such contribution what it is."""
+    current = now.round
+    if current is None:
+        return now.missed
+    wanted = now.attested
+    there = {member for member in wanted if member not in current.waited or wanted <= current.settled(member)}
+    return {member: 0 if member in there else now.missed.get(member, 0) + 1 for member in now.inside}
+
+
+def _members(indices: Iterable[int]) -> str:
+    named = [str(index) for index in sorted(indices)]
+    return f"member {named[0]}" if len(named) == 1 else f"members {', '.join(named)}"
 
 
 _READERS: Mapping[type, Callable[[History, int, Any], History]] = {
@@ -341,6 +517,7 @@ _READERS: Mapping[type, Callable[[History, int, Any], History]] = {
     KeyAbandon: _read_key_abandon,
     Commit: _read_commit,
     Attest: _read_attest,
+    Expire: _read_expire,
     Seal: _read_seal,
     Abandon: _read_abandon,
     Share: _read_share,

@@ -11,7 +11,9 @@ from protocol.words import KeyReason, Reason
 
 @dataclass(frozen=True)
 class Wake:
-    """The daemon started; always the first input."""
+    """The daemon started; always the first input. `trusting`: it believes what its own hydra-node says."""
+
+    trusting: bool = True
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,10 @@ class Confirmed:
 @dataclass(frozen=True)
 class Read:
     """Confirmed slots, contiguous and in order: all that are known now, so that a member that is behind
-    reads everything before it acts."""
+    reads everything before it acts. `recovered`: some were had from other members, not from the own node."""
 
     slots: tuple[Confirmed, ...]
+    recovered: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ class ContributionFailed:
 
 @dataclass(frozen=True)
 class CommitChecked:
-    """`member`'s update was fetched and all of it holds; or it does not, and `refusal` says why."""
+    """`member`'s update was fetched and all of it holds; or it is what was committed to, and does not:
+    `refusal` says why."""
 
     round: int
     member: int
@@ -204,10 +208,25 @@ class AttestDeadline:
 
 
 @dataclass(frozen=True)
-class OpenDeadline:
-    """The sealed round has taken its time to be opened."""
+class SealDeadline:
+    """Those whose turn it was first have had the time to seal the round."""
 
     round: int
+
+
+@dataclass(frozen=True)
+class VouchDeadline:
+    """What this member vouched for may not have arrived."""
+
+    round: int
+
+
+@dataclass(frozen=True)
+class OpenDeadline:
+    """Attempt number `opening` at the sealed sum has taken its time."""
+
+    round: int
+    opening: int
 
 
 @dataclass(frozen=True)
@@ -215,7 +234,15 @@ class CloseDeadline:
     """Those whose turn it was first have had the time to close the head."""
 
 
-Timer = KeyDeadline | ContributeDeadline | AttestDeadline | OpenDeadline | CloseDeadline
+Timer = (
+    KeyDeadline
+    | ContributeDeadline
+    | AttestDeadline
+    | SealDeadline
+    | VouchDeadline
+    | OpenDeadline
+    | CloseDeadline
+)
 
 Input = (
     Wake

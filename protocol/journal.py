@@ -12,7 +12,7 @@ from msgspec import Meta
 
 from protocol.crypto.threshold import MAX_MEMBERS
 from protocol.records import Record
-from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, Wire
+from protocol.wire import AttemptNumber, Digest, MemberIndex, RoundNumber, SlotNumber, Wire
 from protocol.words import Reason
 
 
@@ -68,6 +68,24 @@ class AdoptedKey(Wire, frozen=True, tag="adopted-key"):
     key: Digest
 
 
+class Vouched(Wire, frozen=True, tag="vouched"):
+    """This member vouches for no order of records that does not have this running digest at this slot."""
+
+    slot: SlotNumber
+    order: Digest
+
+
+class Doubted(Wire, frozen=True, tag="doubted"):
+    """Part of the order was had from other members: from now on more of them have to vouch for it."""
+
+
+class Spent(Wire, frozen=True, tag="spent"):
+    """This member's update from the model `base` is in a sealed sum: one from the same model and the same
+    data elsewhere could be subtracted from it."""
+
+    base: Digest
+
+
 class Released(Wire, frozen=True, tag="released"):
     """From now on this member releases shares for this aggregate in this round, and for no other."""
 
@@ -105,6 +123,9 @@ AnyEntry = (
     | BegunKey
     | HeldShare
     | AdoptedKey
+    | Vouched
+    | Doubted
+    | Spent
     | Released
     | Adopted
     | Burned

@@ -13,7 +13,6 @@ from protocol.inputs import (
     HeadClosed,
     HeadFinal,
     HeadReady,
-    Heard,
     JobAccepted,
     JobDeclined,
     MembershipProved,
@@ -21,7 +20,7 @@ from protocol.inputs import (
     StopRequested,
 )
 from protocol.journal import Accepted, AskedForHead, Declined, Settled
-from protocol.messages import Accept, Decline, Message, Propose
+from protocol.messages import Accept, Decline, Propose
 from protocol.records import Join, Record, Stop
 from protocol.state import Action, Head, State, Turn
 
@@ -49,15 +48,15 @@ def on_declined(turn: Turn, given: JobDeclined) -> None:
     turn.do(Say(turn.state.others, Decline(turn.state.history.job, given.reason)))
 
 
-def on_heard(turn: Turn, given: Heard) -> None:
-    """A peer proposes again, accepts or declines. Raises `MemberFault` for anything else."""
-    job, content = turn.state.history.job, Message.from_bytes(given.data).content
+def on_heard(turn: Turn, member: int, content: Propose | Accept | Decline) -> None:
+    """A peer proposes again, accepts or declines."""
+    job = turn.state.history.job
     match content:
         case Accept() if content.job == job:
-            turn.life(accepts=turn.state.life.accepts | {given.member})
+            turn.life(accepts=turn.state.life.accepts | {member})
         case Decline() if content.job == job and _can_be_declined(turn.state):
-            _note_decline(turn, Declined(given.member, content.reason))
-            turn.emit("JobDeclined", other=given.member, reason=content.reason.text)
+            _note_decline(turn, Declined(member, content.reason))
+            turn.emit("JobDeclined", other=member, reason=content.reason.text)
 
 
 def on_peer_up(turn: Turn, given: PeerUp) -> None:

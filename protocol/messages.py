@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from protocol.manifest import Manifest
-from protocol.wire import Digest, Wire
+from protocol.wire import Digest, SlotNumber, Wire
 from protocol.words import Reason
 
 
@@ -31,10 +31,19 @@ class Decline(Wire, frozen=True, tag="decline"):
     reason: Reason
 
 
+class Vouch(Wire, frozen=True, tag="vouch"):
+    """I read the order of records up to this slot with this running digest, and never vouch for one that does
+    not continue it."""
+
+    job: Digest
+    slot: SlotNumber
+    order: Digest
+
+
 class Message(Wire, frozen=True):
     """One message between members."""
 
     LIMIT: ClassVar[int] = Manifest.LIMIT + 1024
     VALUES: ClassVar[int] = Manifest.VALUES + 64
 
-    content: Propose | Accept | Decline
+    content: Propose | Accept | Decline | Vouch

@@ -60,22 +60,32 @@ class Commit(Wire, frozen=True, tag="commit"):
 
 
 class Attest(Wire, frozen=True, tag="attest"):
-    """The author has fetched and verified the updates of these members, and keeps them."""
+    """The author has fetched the updates of these members: those `verified` hold and are kept, those
+    `refused` are what their authors committed to, and no updates. What could not be fetched is in neither."""
 
     round: RoundNumber
-    verified: Annotated[Members, Meta(min_length=1)]
+    verified: Members
+    refused: Members = ()
+
+
+class Expire(Wire, frozen=True, tag="expire"):
+    """The author has waited for contributions and attestations as long as the manifest says."""
+
+    round: RoundNumber
 
 
 class Seal(Wire, frozen=True, tag="seal"):
-    """A cut: what T members attested before it is the sum to open."""
+    """A cut: what the order says before it is the sum to open."""
 
     round: RoundNumber
 
 
 class Abandon(Wire, frozen=True, tag="abandon"):
-    """A vote to burn the round, sealed or not: it has taken too long."""
+    """A vote: to burn the round where it has nothing to seal (`opening` is 0), or to begin anew with opening
+    its sealed sum, for which attempt number `opening` has taken too long."""
 
     round: RoundNumber
+    opening: Annotated[int, Meta(ge=0, le=255)] = 0
 
 
 class Share(Wire, frozen=True, tag="share"):
@@ -87,10 +97,12 @@ class Share(Wire, frozen=True, tag="share"):
 
 
 class Result(Wire, frozen=True, tag="result"):
-    """The digest of the global model that the author computed."""
+    """The digest of the global model that the author computed; the one before where no honest updates add up
+    to the opened sum, which is then `discarded`."""
 
     round: RoundNumber
     model: Digest
+    discarded: bool = False
 
 
 class Stop(Wire, frozen=True, tag="stop"):
@@ -99,7 +111,7 @@ class Stop(Wire, frozen=True, tag="stop"):
     reason: Reason
 
 
-Body = Join | KeyShare | KeyAbandon | Commit | Attest | Seal | Abandon | Share | Result | Stop
+Body = Join | KeyShare | KeyAbandon | Commit | Attest | Expire | Seal | Abandon | Share | Result | Stop
 
 
 class Record(Wire, frozen=True):

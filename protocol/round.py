@@ -19,8 +19,7 @@ from protocol.effects import (
     SetTimer,
     SumSealed,
 )
-from protocol.errors import OwnFault
-from protocol.history import OpenRound, Sealed
+from protocol.history import OpenRound, Outcome
 from protocol.inputs import (
     AttestDeadline,
     CommitChecked,
@@ -30,21 +29,23 @@ from protocol.inputs import (
     ModelFetched,
     OpenDeadline,
     Opened,
+    SealDeadline,
     ShareChecked,
     ShareStored,
     Summed,
 )
-from protocol.journal import Adopted, Burned, Released
-from protocol.records import Abandon, Attest, Commit, Result, Seal, Share
+from protocol.journal import Adopted, Burned, Released, Spent
+from protocol.records import Abandon, Attest, Commit, Expire, Result, Seal, Share
 from protocol.state import Action, RoundWork, State, Turn
+from protocol.vouching import enough_vouchers, sealed_here
 
 KEPT_MODELS = 2
 MAX_DOUBLINGS = 2
 """Deadlines grow to at most four times what the manifest says."""
 
 
-class WouldContradict(OwnFault):
-    """The member would release shares for a second aggregate of a round: never, whatever happened."""
+SEAL_SECONDS = 15
+"""A round is sealed by one member; by the next one if that has not happened after so long, and so on."""
 
 
 def _is_current(state: State, number: int) -> bool:
@@ -85,7 +86,7 @@ def on_commit_checked(turn: Turn, given: CommitChecked) -> None:
 def on_contribute_deadline(turn: Turn, given: ContributeDeadline) -> None:
     """Late commits are not waited for any longer."""
     if _is_current(turn.state, given.round):
-        turn.round(late=True)
+        turn.round(contribute_expired=True)
         seconds = _patience(turn.state) * turn.state.manifest.deadlines.attest
         turn.do(SetTimer(AttestDeadline(given.round), seconds))
 
@@ -93,18 +94,24 @@ def on_contribute_deadline(turn: Turn, given: ContributeDeadline) -> None:
 def on_attest_deadline(turn: Turn, given: AttestDeadline) -> None:
     """Late attestations are not waited for any longer."""
     if _is_current(turn.state, given.round):
-        turn.round(overdue=True)
+        turn.round(attest_expired=True)
+
+
+def on_seal_deadline(turn: Turn, given: SealDeadline) -> None:
+    """It is this member's turn to seal."""
+    if _is_current(turn.state, given.round):
+        turn.round(seal_expired=True)
 
 
 def on_open_deadline(turn: Turn, given: OpenDeadline) -> None:
     """The sealed sum should have been opened by now."""
-    if _is_current(turn.state, given.round):
-        turn.round(stuck=True)
+    if _is_current(turn.state, given.round) and turn.state.round.opening == given.opening:
+        turn.round(open_expired=True)
 
 
 def on_summed(turn: Turn, given: Summed) -> None:
     """Aggregate: the sealed sum is at hand."""
-    sealed = _sealed(turn.state)
+    sealed = sealed_here(turn.state)
     if _is_current(turn.state, given.round) and sealed is not None and not turn.state.round.summed:
         turn.round(summed=True)
         if given.round not in turn.state.own.released:
@@ -134,8 +141,8 @@ def on_share_checked(turn: Turn, given: ShareChecked) -> None:
 def on_opened(turn: Turn, given: Opened) -> None:
     """Combine: the new model is computed and stored."""
     turn.change(models=(*turn.state.models, given.model)[-KEPT_MODELS:])
-    if _is_current(turn.state, given.round) and turn.state.round.model is None:
-        turn.round(model=given.model)
+    if _is_current(turn.state, given.round) and turn.state.round.outcome is None:
+        turn.round(outcome=Outcome(given.model, bool(given.discarded)))
         if given.discarded:
             turn.emit("DiscardSum", round=given.round, reason=given.discarded)
         turn.emit("Combine", round=given.round, model=given.model.hex())
@@ -163,12 +170,6 @@ def _open(state: State) -> OpenRound | None:
     return current if entered else None
 
 
-def _sealed(state: State) -> Sealed | None:
-    """The cut of the current round if this member has entered it."""
-    current = state.history.round
-    return current.sealed if current is not None and state.round.number == current.number else None
-
-
 def _has_base(state: State) -> bool:
     """Whether the current global model is at hand."""
     return state.ended == len(state.history.past) and state.history.model in state.models
@@ -181,38 +182,78 @@ def _unchecked(state: State) -> frozenset[int]:
     return frozenset(current.commits) - work.checking - work.checked - work.refused - {state.me}
 
 
-def _attestable(state: State) -> frozenset[int]:
-    """Commits this member has verified (its own included) and not attested yet."""
+def _unsaid(state: State, checked: frozenset[int]) -> frozenset[int]:
+    """Those of `checked` whose commit stands and of whom this member has not spoken yet."""
     current = _open(state)
     if current is None:
         return frozenset()
-    verified = (state.round.checked | {state.me}) & current.commits.keys()
-    return verified - state.round.attested - current.attested.get(state.me, frozenset())
+    return (checked & current.commits.keys()) - state.round.settled - current.settled(state.me)
+
+
+def _verified(state: State) -> frozenset[int]:
+    """Commits that this member has verified (its own included) and not attested yet."""
+    return _unsaid(state, state.round.checked | {state.me})
+
+
+def _refused(state: State) -> frozenset[int]:
+    """Commits that this member found wanting and has not said so yet."""
+    return _unsaid(state, state.round.refused)
 
 
 def _nobody_missing(state: State) -> bool:
-    """Whether everyone has committed, and each commit is settled here."""
+    """Whether all who are waited for have committed, and each commit is settled here."""
     current = _open(state)
     settled = state.round.checked | state.round.refused | {state.me}
-    return current is not None and len(current.commits) == state.manifest.roster.size <= len(settled)
+    return current is not None and current.waited <= current.commits.keys() <= settled
+
+
+def _can_attest(state: State) -> bool:
+    something = bool(_verified(state) or _refused(state))
+    return something and (_nobody_missing(state) or state.round.contribute_expired)
+
+
+def _turn_to_seal(state: State) -> int:
+    """How many members come before this one: those waited for take turns at coming first."""
+    current = state.history.round
+    if current is None:
+        return 0
+    waited = sorted(current.waited)
+    if state.me not in current.waited:
+        return len(waited)
+    return (waited.index(state.me) - current.number) % len(waited)
+
+
+def _can_seal(state: State) -> bool:
+    return _open(state) is not None and not state.round.sealing and state.history.cut() is not None
 
 
 def _seal_is_due(state: State) -> bool:
-    current = _open(state)
-    if current is None or state.round.sealing or state.history.cut() is None:
-        return False
-    size = state.manifest.roster.size
-    everyone = len(current.attested) == size and state.me == current.number % size + 1
-    return everyone or state.round.overdue
+    first = _turn_to_seal(state) == 0
+    return _can_seal(state) and (first or state.round.seal_expired or state.round.attest_expired)
+
+
+def _must_await_seal(state: State) -> bool:
+    return _can_seal(state) and not state.round.seal_awaited and _turn_to_seal(state) > 0
 
 
 def _abandon_is_due(state: State) -> bool:
-    """Whether the round took too long: nothing to seal, or a sealed sum that does not get opened."""
-    if state.round.voted or (_sealed(state) is None and _open(state) is None):
+    """Whether the round is lost: closed with nothing to seal, or a sealed sum that does not get opened."""
+    if state.round.voted:
         return False
-    if _sealed(state) is not None:
-        return state.round.stuck
-    return state.round.overdue and state.history.cut() is None
+    if sealed_here(state) is not None:
+        return state.round.open_expired
+    return _open(state) is not None and state.history.closed and state.history.cut() is None
+
+
+def _attempt(state: State) -> int:
+    """Which attempt at opening the sealed sum the order has come to; 0 before the seal."""
+    return state.history.round.opening if state.history.round is not None else 0
+
+
+def _unspent(state: State) -> frozenset[bytes]:
+    """Base models from which this member's update was sealed, and which it has not written down."""
+    bases = (base for base, sums in state.history.spent.items() if any(state.me in sum_ for sum_ in sums))
+    return frozenset(bases) - state.own.spent
 
 
 def _accepted_shares(state: State) -> tuple[int, ...]:
@@ -228,7 +269,7 @@ def _shares_to_check(state: State) -> tuple[int, ...]:
     """Recorded shares of others, as many as are still needed to reach the threshold, and one more for
     each colluder: theirs may be out of reach for good."""
     current, work = state.history.round, state.round
-    if current is None or not work.summed or work.opening or work.number != current.number:
+    if current is None or not work.summed or work.combining or work.number != current.number:
         return ()
     known = work.checking_shares | work.shares | work.refused_shares | {state.me}
     wanted = state.manifest.thresholds.shares + state.manifest.thresholds.colluders
@@ -238,9 +279,9 @@ def _shares_to_check(state: State) -> tuple[int, ...]:
 
 def _can_open(state: State) -> bool:
     needed = state.manifest.thresholds.shares
-    ready = state.round.summed and not state.round.opening and _has_base(state)
+    ready = state.round.summed and not state.round.combining and _has_base(state)
     shared = state.own.shared == state.round.number
-    return _sealed(state) is not None and ready and shared and len(_accepted_shares(state)) >= needed
+    return sealed_here(state) is not None and ready and shared and len(_accepted_shares(state)) >= needed
 
 
 # What is done about it
@@ -277,11 +318,13 @@ def _end_round(turn: Turn) -> None:
         turn.emit("BurnRound", round=ended.number)
         return
     turn.journal(Adopted(ended.number, ended.model))
-    if state.round.number == ended.number and state.round.model not in (None, ended.model):
-        turn.emit("ResultDiffers", round=ended.number, mine=(state.round.model or b"").hex())
-    if state.round.number != ended.number or state.round.model != ended.model:
+    outcome = Outcome(ended.model, ended.discarded)
+    mine = state.round.outcome if state.round.number == ended.number else None
+    if mine not in (None, outcome):
+        turn.emit("ResultDiffers", round=ended.number, mine=mine.model.hex() if mine else "")
+    if mine != outcome:
         turn.emit("CatchUp", round=ended.number, model=ended.model.hex())
-    turn.emit("EndRound", round=ended.number, model=ended.model.hex())
+    turn.emit("EndRound", round=ended.number, model=ended.model.hex(), discarded=ended.discarded)
 
 
 def _can_end_round(state: State) -> bool:
@@ -294,10 +337,10 @@ def _can_end_round(state: State) -> bool:
 
 
 def _train(turn: Turn) -> None:
-    number = turn.state.round.number
+    number, history = turn.state.round.number, turn.state.history
     turn.round(contributing=True)
     turn.emit("Train", round=number)
-    turn.do(Contribute(number, turn.state.history.model))
+    turn.do(Contribute(number, history.model, history.ranged))
 
 
 def _submit_commit(turn: Turn) -> None:
@@ -313,14 +356,27 @@ def _check_commits(turn: Turn) -> None:
     if current is not None:
         turn.round(checking=turn.state.round.checking | unchecked)
         for member in sorted(unchecked):
-            turn.do(CheckCommit(current.number, member, current.commits[member]))
+            blob = current.commits[member]
+            turn.do(CheckCommit(current.number, member, blob, turn.state.history.ranged))
 
 
 def _submit_attest(turn: Turn) -> None:
-    number, verified = turn.state.round.number, _attestable(turn.state)
-    turn.round(attested=turn.state.round.attested | verified)
-    turn.submit(Attest(number, tuple(sorted(verified))))
-    turn.emit("SubmitAttest", round=number, verified=tuple(sorted(verified)))
+    number, verified, refused = turn.state.round.number, _verified(turn.state), _refused(turn.state)
+    turn.round(settled=turn.state.round.settled | verified | refused)
+    said = {"verified": tuple(sorted(verified)), "refused": tuple(sorted(refused))}
+    turn.submit(Attest(number, **said))
+    turn.emit("SubmitAttest", round=number, **said)
+
+
+def _submit_expire(turn: Turn) -> None:
+    turn.round(expired=True)
+    turn.submit(Expire(turn.state.round.number))
+    turn.emit("SubmitExpire", round=turn.state.round.number)
+
+
+def _await_seal(turn: Turn) -> None:
+    turn.round(seal_awaited=True)
+    turn.do(SetTimer(SealDeadline(turn.state.round.number), SEAL_SECONDS * _turn_to_seal(turn.state)))
 
 
 def _submit_seal(turn: Turn) -> None:
@@ -330,39 +386,53 @@ def _submit_seal(turn: Turn) -> None:
 
 
 def _submit_abandon(turn: Turn) -> None:
+    number, opening = turn.state.round.number, _attempt(turn.state)
     turn.round(voted=True)
-    turn.submit(Abandon(turn.state.round.number))
-    turn.emit("SubmitAbandon", round=turn.state.round.number)
+    turn.submit(Abandon(number, opening))
+    turn.emit("SubmitAbandon", round=number, opening=opening)
+
+
+def _spend(turn: Turn) -> None:
+    for base in sorted(_unspent(turn.state)):
+        turn.own(spent=turn.state.own.spent | {base})
+        turn.journal(Spent(base))
+
+
+def _begin_opening(turn: Turn) -> None:
+    """The first attempt at the sealed sum, or another: with more patience each time."""
+    number, opening = turn.state.round.number, _attempt(turn.state)
+    turn.round(opening=opening, open_expired=False, voted=False, refused_shares=frozenset())
+    if opening > 1:
+        turn.emit("Reopen", round=number, opening=opening)
+    patience = 2 ** min(opening - 1, MAX_DOUBLINGS)
+    turn.do(SetTimer(OpenDeadline(number, opening), patience * turn.state.manifest.deadlines.open))
 
 
 def _aggregate(turn: Turn) -> None:
-    sealed = _sealed(turn.state)
+    sealed = sealed_here(turn.state)
     if sealed is not None:
         number = turn.state.round.number
         turn.round(summing=True)
-        turn.do(SumSealed(number, sealed.contributions))
-        turn.do(SetTimer(OpenDeadline(number), turn.state.manifest.deadlines.open))
+        turn.do(SumSealed(number, sealed.contributions, turn.state.history.ranged))
 
 
 def _release(turn: Turn) -> None:
-    number, sealed, released = turn.state.round.number, _sealed(turn.state), turn.state.own.released
+    number, sealed, released = turn.state.round.number, sealed_here(turn.state), turn.state.own.released
     if sealed is not None:
-        if released.get(number, sealed.aggregate) != sealed.aggregate:
-            raise WouldContradict(f"shares of round {number} were released for another aggregate")
         turn.own(released={**released, number: sealed.aggregate})
         turn.journal(Released(number, sealed.aggregate))
         turn.emit("Release", round=number, aggregate=sealed.aggregate.hex())
 
 
 def _share(turn: Turn) -> None:
-    sealed = _sealed(turn.state)
+    sealed = sealed_here(turn.state)
     if sealed is not None:
         turn.round(sharing=True)
         turn.do(ReleaseShare(turn.state.round.number, sealed.aggregate))
 
 
 def _submit_share(turn: Turn) -> None:
-    number, sealed, blob = turn.state.round.number, _sealed(turn.state), turn.state.round.share
+    number, sealed, blob = turn.state.round.number, sealed_here(turn.state), turn.state.round.share
     if sealed is not None and blob is not None:
         turn.own(shared=number)
         turn.submit(Share(number, sealed.aggregate, blob))
@@ -370,7 +440,7 @@ def _submit_share(turn: Turn) -> None:
 
 
 def _check_shares(turn: Turn) -> None:
-    current, sealed, wanted = turn.state.history.round, _sealed(turn.state), _shares_to_check(turn.state)
+    current, sealed, wanted = turn.state.history.round, sealed_here(turn.state), _shares_to_check(turn.state)
     if current is not None and sealed is not None:
         turn.round(checking_shares=turn.state.round.checking_shares | set(wanted))
         for member in wanted:
@@ -378,9 +448,9 @@ def _check_shares(turn: Turn) -> None:
 
 
 def _combine(turn: Turn) -> None:
-    current, sealed = turn.state.history.round, _sealed(turn.state)
+    current, sealed = turn.state.history.round, sealed_here(turn.state)
     if current is not None and sealed is not None:
-        turn.round(opening=True)
+        turn.round(combining=True)
         quorum = _accepted_shares(turn.state)[: turn.state.manifest.thresholds.shares]
         shares = tuple((member, current.shares[member]) for member in quorum)
         model = turn.state.history.model
@@ -388,21 +458,30 @@ def _combine(turn: Turn) -> None:
 
 
 def _submit_result(turn: Turn) -> None:
-    number, model = turn.state.round.number, turn.state.round.model
-    if model is not None:
+    number, outcome = turn.state.round.number, turn.state.round.outcome
+    if outcome is not None:
         turn.own(reported=number)
-        turn.submit(Result(number, model))
-        turn.emit("SubmitResult", round=number, model=model.hex())
+        turn.submit(Result(number, outcome.model, outcome.discarded))
+        turn.emit("SubmitResult", round=number, model=outcome.model.hex(), discarded=outcome.discarded)
 
 
 def _can_release(state: State) -> bool:
-    return state.round.summed and _sealed(state) is not None and state.round.number not in state.own.released
+    """Once per round, ever: whatever was released before, a second aggregate is none of this member's."""
+    ready = state.round.summed and sealed_here(state) is not None and not state.vouching.forked
+    return ready and state.round.number not in state.own.released and enough_vouchers(state)
 
 
 def _can_share(state: State) -> bool:
-    work, sealed = state.round, _sealed(state)
+    work, sealed = state.round, sealed_here(state)
     released = sealed is not None and state.own.released.get(work.number) == sealed.aggregate
     return work.summed and released and not work.sharing and state.own.shared < work.number
+
+
+def _may_contribute(state: State) -> bool:
+    current = _open(state)
+    if current is None or state.me not in current.waited:
+        return False
+    return state.own.committed < state.round.number
 
 
 ACTIONS = (
@@ -421,35 +500,42 @@ ACTIONS = (
     Action(
         "Train",
         lambda s: (
-            _open(s) is not None
+            _may_contribute(s)
             and not s.round.contributing
-            and s.own.committed < s.round.number
-            and not s.round.late
+            and not s.round.contribute_expired
             and _has_base(s)
         ),
         _train,
     ),
     Action(
         "SubmitCommit",
-        lambda s: _open(s) is not None and s.round.blob is not None and s.own.committed < s.round.number,
+        lambda s: _may_contribute(s) and s.round.blob is not None,
         _submit_commit,
         submits=True,
     ),
     Action("CheckCommits", lambda s: bool(_unchecked(s)), _check_commits),
+    Action("SubmitAttest", _can_attest, _submit_attest, submits=True),
     Action(
-        "SubmitAttest",
-        lambda s: bool(_attestable(s)) and (_nobody_missing(s) or s.round.late),
-        _submit_attest,
+        "SubmitExpire",
+        lambda s: _open(s) is not None and s.round.attest_expired and not s.round.expired,
+        _submit_expire,
         submits=True,
     ),
+    Action("AwaitSeal", _must_await_seal, _await_seal),
     Action("SubmitSeal", _seal_is_due, _submit_seal, submits=True),
     Action("SubmitAbandon", _abandon_is_due, _submit_abandon, submits=True),
-    Action("Aggregate", lambda s: _sealed(s) is not None and not s.round.summing, _aggregate),
+    Action("Spend", lambda s: bool(_unspent(s)), _spend),
+    Action(
+        "BeginOpening",
+        lambda s: sealed_here(s) is not None and _attempt(s) > s.round.opening,
+        _begin_opening,
+    ),
+    Action("Aggregate", lambda s: sealed_here(s) is not None and not s.round.summing, _aggregate),
     Action("Release", _can_release, _release),
     Action("ReleaseShare", _can_share, _share),
     Action(
         "SubmitShare",
-        lambda s: _sealed(s) is not None and s.round.share is not None and s.own.shared < s.round.number,
+        lambda s: sealed_here(s) is not None and s.round.share is not None and s.own.shared < s.round.number,
         _submit_share,
         submits=True,
     ),
@@ -457,7 +543,9 @@ ACTIONS = (
     Action("Combine", _can_open, _combine),
     Action(
         "SubmitResult",
-        lambda s: _sealed(s) is not None and s.round.model is not None and s.own.reported < s.round.number,
+        lambda s: (
+            sealed_here(s) is not None and s.round.outcome is not None and s.own.reported < s.round.number
+        ),
         _submit_result,
         submits=True,
     ),

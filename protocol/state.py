@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from protocol.effects import Append, Argument, Effect, Emit, Submit
-from protocol.history import Chain, History
+from protocol.history import START, Chain, History, Outcome
 from protocol.inputs import Input
 from protocol.journal import AnyEntry, Declined, OwnRecord
 from protocol.manifest import Manifest
@@ -73,12 +73,18 @@ class RoundWork:
     checking: frozenset[int] = frozenset()
     checked: frozenset[int] = frozenset()
     refused: frozenset[int] = frozenset()
-    attested: frozenset[int] = frozenset()
-    late: bool = False
-    overdue: bool = False
-    stuck: bool = False
+    settled: frozenset[int] = frozenset()
+    contribute_expired: bool = False
+    attest_expired: bool = False
+    expired: bool = False
+    seal_awaited: bool = False
+    seal_expired: bool = False
     sealing: bool = False
     voted: bool = False
+    opening: int = 0
+    open_expired: bool = False
+    vouched: bool = False
+    vouchers: frozenset[int] = frozenset()
     summing: bool = False
     summed: bool = False
     sharing: bool = False
@@ -86,21 +92,37 @@ class RoundWork:
     checking_shares: frozenset[int] = frozenset()
     shares: frozenset[int] = frozenset()
     refused_shares: frozenset[int] = frozenset()
-    opening: bool = False
-    model: bytes | None = None
+    combining: bool = False
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True)
+class Vouching:
+    """What other members vouch for, the last of each. `trusting`: one honest voucher is enough, and durably
+    not so once it was `doubted`; `forked`: this node was shown another order than before, and releases
+    nothing more."""
+
+    trusting: bool = True
+    doubted: bool = False
+    forked: bool = False
+    heard: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Own:
     """What this member wrote, all durable: the end of its chain, records that are not confirmed yet,
-    the last round it committed, shared and reported in, and the aggregate released in each round."""
+    the last round it committed, shared and reported in, the slot and digest of the longest order that it
+    vouched for (each record shows what its author had read, so it vouches too), the aggregate released in
+    each round, and the base models from which its update was sealed."""
 
     chain: Chain = field(default_factory=Chain)
     pending: tuple[Record, ...] = ()
     committed: int = 0
     shared: int = 0
     reported: int = 0
+    vouched: tuple[int, bytes] = (0, START)
     released: Mapping[int, bytes] = field(default_factory=dict)
+    spent: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -120,6 +142,7 @@ class State:
     life: Life = field(default_factory=Life)
     key: KeyWork = field(default_factory=KeyWork)
     round: RoundWork = field(default_factory=RoundWork)
+    vouching: Vouching = field(default_factory=Vouching)
     own: Own = field(default_factory=Own)
     ended: int = 0
     models: tuple[bytes, ...] = ()
@@ -132,6 +155,11 @@ class State:
     def others(self) -> tuple[int, ...]:
         """Every member but this one."""
         return tuple(member for member in self.manifest.roster.indices if member != self.me)
+
+    @property
+    def in_own_order(self) -> bool:
+        """Whether the order that is read here continues the one that this member vouched for."""
+        return not self.vouching.forked and self.history.slots >= self.own.vouched[0]
 
 
 class Turn:
@@ -163,6 +191,10 @@ class Turn:
     def round(self, **changes: object) -> None:
         """Change the state's round work."""
         self.state = replace(self.state, round=replace(self.state.round, **changes))  # type: ignore[arg-type]
+
+    def vouching(self, **changes: object) -> None:
+        """Change what the state says of vouchers."""
+        self.state = replace(self.state, vouching=replace(self.state.vouching, **changes))  # type: ignore[arg-type]
 
     def own(self, **changes: object) -> None:
         """Change what the state says this member wrote."""
@@ -200,7 +232,11 @@ class Turn:
             order=history.order,
             body=body,
         )
-        self.own(chain=Chain(record.seq, record.digest()), pending=(*state.own.pending, record))
+        self.own(
+            chain=Chain(record.seq, record.digest()),
+            pending=(*state.own.pending, record),
+            vouched=max(state.own.vouched, (record.seen, record.order)),
+        )
         self.journal(OwnRecord(record))
         self.do(Submit(record))
 
@@ -217,7 +253,8 @@ class Action:
     """A step that a member takes by itself: named as in the specification, taken whenever enabled.
 
     Performing it disables it, so that the table comes to rest. One that `submits` a record waits until
-    the member's last one is confirmed: one is in flight, made from a view that includes it.
+    the member's last one is confirmed, so that one is in flight, made from a view that includes it; and
+    until the member has read again all that it ever vouched for.
     """
 
     name: str
@@ -227,4 +264,6 @@ class Action:
 
     def possible(self, state: State) -> bool:
         """Whether the member takes this step now."""
-        return not (self.submits and state.own.pending) and self.enabled(state)
+        if self.submits and (state.own.pending or not state.in_own_order):
+            return False
+        return self.enabled(state)

@@ -43,6 +43,15 @@ class Thresholds(Wire, frozen=True):
                 remedy="choose larger thresholds, or acknowledge the leak in the manifest",
             )
 
+    def vouchers(self, members: int, *, trusting: bool) -> int:
+        """V: how many members vouch for the same order before one of them releases a share of a sum in it.
+
+        Who trusts its own hydra-node needs one honest voucher; who does not needs so many that any two such
+        groups share an honest member, since a colluder vouches for every order (`tla/README.md`).
+        """
+        one_honest = self.colluders + 1
+        return one_honest if trusting else max(one_honest, (members + self.colluders) // 2 + 1)
+
     def leaks(self, members: int) -> list[str]:
         """What somebody can learn under these thresholds that the inequalities rule out, in plain words.
 

@@ -9,6 +9,7 @@ from enum import Enum
 from protocol.history import OpenRound, Phase
 from protocol.lifecycle import over
 from protocol.state import Head, State
+from protocol.vouching import enough_vouchers, unvouched
 
 
 class For(Enum):
@@ -25,6 +26,8 @@ class For(Enum):
     CHECKS = "updates to be verified here"
     ATTESTATIONS = "members to attest the updates"
     SEAL = "the round to be sealed"
+    VOUCHERS = "members to vouch for the same order"
+    ORDER = "an operator: this node was shown two orders of records"
     SUM = "the sum of the sealed updates"
     SHARES = "shares of the decryption"
     RESULTS = "members to agree on the result"
@@ -82,20 +85,26 @@ def _in_round(state: State) -> Wait:
         return Wait(For.MODEL)
     if current.sealed is not None:
         return _after_seal(state, current)
-    if state.me not in current.commits and work.contributing and work.blob is None and not work.late:
+    waited = current.waited
+    mine = state.me in waited and state.me not in current.commits
+    if mine and work.contributing and work.blob is None and not work.contribute_expired:
         return Wait(For.UPDATE)
-    if len(current.commits) < state.manifest.roster.size and not work.late:
-        return Wait(For.COMMITS, _without(state, current.commits))
+    missing = tuple(sorted(waited - current.commits.keys()))
+    if missing and not work.contribute_expired:
+        return Wait(For.COMMITS, missing)
     if work.checking:
         return Wait(For.CHECKS, tuple(sorted(work.checking)))
-    if len(current.attested) < state.manifest.roster.size:
-        return Wait(For.ATTESTATIONS, _without(state, current.attested))
-    return Wait(For.SEAL)
+    silent = tuple(m for m in sorted(waited) if not current.commits.keys() <= current.settled(m))
+    return Wait(For.ATTESTATIONS, silent) if silent and not state.history.closed else Wait(For.SEAL)
 
 
 def _after_seal(state: State, current: OpenRound) -> Wait:
     if not state.round.summed:
         return Wait(For.SUM)
+    if state.vouching.forked:
+        return Wait(For.ORDER)
+    if current.number not in state.own.released and not enough_vouchers(state):
+        return Wait(For.VOUCHERS, unvouched(state))
     if len(current.shares) < state.manifest.thresholds.shares:
         return Wait(For.SHARES, _without(state, current.shares))
     return Wait(For.RESULTS, _without(state, current.results))

@@ -26,6 +26,9 @@ MAX_KEY_ATTEMPTS = 64
 AttemptNumber = Annotated[int, Meta(ge=1, le=MAX_KEY_ATTEMPTS)]
 """An attempt at the joint key, from 1."""
 
+SlotNumber = Annotated[int, Meta(ge=1, le=2**40)]
+"""A place in the order of records, from 1."""
+
 ShortText = Annotated[str, Meta(max_length=200)]
 """Text that people wrote: names and reasons."""
 

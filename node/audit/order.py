@@ -38,7 +38,7 @@ class Order:
     def plain(self) -> dict[str, Any]:
         """As plain values."""
         history = self.history
-        opened = [ended for ended in history.past if ended.model is not None]
+        burned = sum(ended.model is None for ended in history.past)
         return {
             "job": history.job.hex(),
             "head": self.head,
@@ -47,8 +47,9 @@ class Order:
             "reasons": dict(self.reasons),
             "phase": history.phase.value,
             "reason": history.reason,
-            "opened": len(opened),
-            "burned": len(history.past) - len(opened),
+            "opened": history.opened,
+            "discarded": len(history.past) - history.opened - burned,
+            "burned": burned,
             "model": history.model.hex(),
             "order": history.order.hex(),
             "members": [

@@ -81,9 +81,9 @@ def _header(story: Story) -> Markup:
 
 def _tiles(story: Story, trace: Checked | None) -> Markup:
     opened = [each for each in story.rounds if each.outcome == "opened"]
-    burned = sum(each.outcome == "burned" for each in story.rounds)
+    others = Counter(each.outcome for each in story.rounds if each.outcome in ("burned", "discarded"))
     rounds = f"{len(opened)} of {story.job['rounds']}"
-    tiles = [(rounds, "rounds opened" + (f", {burned} burned" if burned else ""))]
+    tiles = [(rounds, ", ".join(["rounds opened", *(f"{count} {how}" for how, count in others.items())]))]
     for name in story.metric_names()[:2]:
         known = [each for each in opened if name in each.metrics]
         if known:
@@ -214,9 +214,11 @@ def _verification(story: Story, names: Mapping[int, str], trace: Checked | None)
     accused = Counter(
         f"{each['event']}: {_accused(each, names)}"
         for each in story.accused
-        if each["event"] != "ResultDiffers"
+        if each["event"] not in ("ResultDiffers", "LogForked")
     )
     checks += [("bad", f"{clean(what)} ({count}×)") for what, count in accused.items()]
+    if any(each["event"] == "LogForked" for each in story.accused):
+        checks.append(("bad", "This member's hydra-node showed it two orders of the records."))
     if not accused:
         checks.append(("good", "No update, share or anchor of any member was refused as false."))
     if trace is None:

@@ -72,7 +72,7 @@ class Story:
         return sorted(names, key=lambda name: (not name.startswith("accuracy"), name))
 
 
-ALARMS = ("ResultDiffers", "Refuse", "RefuseShare", "AnchorChainBroken", "IdentityShared")
+ALARMS = ("ResultDiffers", "LogForked", "Refuse", "RefuseShare", "AnchorChainBroken", "IdentityShared")
 """Events that accuse somebody, or this node."""
 
 

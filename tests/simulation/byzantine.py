@@ -20,6 +20,7 @@ from protocol.records import (
     Blob,
     Body,
     Commit,
+    Expire,
     Join,
     KeyAbandon,
     KeyShare,
@@ -200,7 +201,9 @@ class Byzantine:
             self._commit_withheld,
             self._attest_all,
             self._attest_something,
+            self._refuse_something,
             self._seal_early,
+            self._expire,
             self._abandon,
         ]
         self._rng.choice(moves)()
@@ -247,16 +250,29 @@ class Byzantine:
         return None
 
     def _attest_all(self) -> None:
-        commits = tuple(sorted(self._reading.current.commits))
-        if set(commits) - self._reading.current.attested.get(self._me, set()):
+        unspoken = self._reading.current.commits.keys() - self._reading.current.spoken(self._me)
+        if unspoken:
             self._count("attestation")
-            self._submit(Attest(self._reading.current.number, commits))
+            self._submit(Attest(self._reading.current.number, tuple(sorted(unspoken))))
 
     def _attest_something(self) -> None:
         self._count("false attestation")
-        everyone = self._reading.manifest.roster.indices
-        some = self._rng.sample(list(everyone), self._rng.randint(1, len(everyone)))
-        self._submit(Attest(self._reading.current.number, tuple(some)))
+        self._submit(Attest(self._reading.current.number, self._some()))
+
+    def _refuse_something(self) -> None:
+        self._count("false refusal")
+        self._submit(Attest(self._reading.current.number, (), self._some()))
+
+    def _some(self) -> tuple[int, ...]:
+        commits = sorted(self._reading.current.commits)
+        among = (
+            commits if commits and self._rng.random() < 0.7 else list(self._reading.manifest.roster.indices)
+        )
+        return tuple(self._rng.sample(among, self._rng.randint(1, len(among))))
+
+    def _expire(self) -> None:
+        self._count("premature expiry")
+        self._submit(Expire(self._reading.current.number))
 
     def _seal_early(self) -> None:
         self._count("early seal")
@@ -264,7 +280,7 @@ class Byzantine:
 
     def _abandon(self) -> None:
         self._count("premature abandon")
-        self._submit(Abandon(self._reading.current.number))
+        self._submit(Abandon(self._reading.current.number, self._reading.current.opening))
 
     def _in_sealed_round(self) -> None:
         if self._rng.random() < self._diligence:
@@ -332,9 +348,9 @@ class Byzantine:
         self._submit(Result(self._reading.current.number, self._rng.randbytes(32)))
 
     def _result_true(self) -> None:
-        for model in self._reading.current.results.values():
+        for model, discarded in self._reading.current.results.values():
             self._count("copied result")
-            self._submit(Result(self._reading.current.number, model))
+            self._submit(Result(self._reading.current.number, model, discarded))
             return
 
     def _withhold(self) -> None:

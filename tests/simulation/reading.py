@@ -28,19 +28,24 @@ class Round:
     """A round as the order has it: `model` is the digest it was opened with, '' if it was burned."""
 
     number: int
+    base: bytes = b""
+    waited: set[int] = field(default_factory=set)
     commits: dict[int, Blob] = field(default_factory=dict)
-    attested: dict[int, set[int]] = field(default_factory=dict)
+    verified: dict[int, set[int]] = field(default_factory=dict)
+    refused: dict[int, set[int]] = field(default_factory=dict)
+    expired: set[int] = field(default_factory=set)
     votes: set[int] = field(default_factory=set)
+    opening: int = 0
     sealed: dict[int, Blob] | None = None
     shares: dict[int, Blob] = field(default_factory=dict)
-    results: dict[int, bytes] = field(default_factory=dict)
+    results: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
     over: bool = False
     model: bytes = b""
+    discarded: bool = False
 
-    def cut(self, threshold: int) -> dict[int, Blob]:
-        """The commits that at least `threshold` members attested."""
-        count = Counter(member for verified in self.attested.values() for member in verified)
-        return {member: blob for member, blob in sorted(self.commits.items()) if count[member] >= threshold}
+    def spoken(self, member: int) -> set[int]:
+        """Whose commits a member attested or refused."""
+        return self.verified.get(member, set()) | self.refused.get(member, set())
 
 
 class Reading:
@@ -50,12 +55,17 @@ class Reading:
         self.manifest = manifest
         self.needed = manifest.thresholds.shares
         self.quorum = manifest.thresholds.quorum
+        self.colluders = manifest.thresholds.colluders
         self.phase = "joining"
         self.joined: set[int] = set()
         self.attempt = 0
         self.keys: dict[int, bytes] = {}
         self.key = b""
         self.stops: set[int] = set()
+        self.out: set[int] = set()
+        self.missed: dict[int, int] = {}
+        self.sums: dict[bytes, list[set[int]]] = {}
+        self.ranged = False
         self.rounds: dict[int, Round] = {}
         self.current = Round(0)
         self.opened = 0
@@ -72,7 +82,12 @@ class Reading:
         valid = False
         if record is not None and self._continues(slot.author, record):
             self.chains[slot.author] = (record.seq, record.digest())
+            if not self._same_order(record) or slot.author in self.out:
+                return self._note(slot, record, valid=False)
             valid = getattr(self, f"_{record.kind.lower()}")(slot.author, record.body)
+        return self._note(slot, record, valid=valid)
+
+    def _note(self, slot: Confirmed, record: Record | None, *, valid: bool) -> bool:
         entry = slot.author.to_bytes(2, "big") + hashlib.sha256(slot.data).digest()
         self.orders.append(hashlib.sha256(b"starling/1 order" + self.orders[-1] + entry).digest())
         self.records.append(record)
@@ -88,11 +103,12 @@ class Reading:
 
     def _continues(self, author: int, record: Record) -> bool:
         seq, last = self.chains.get(author, (0, bytes(32)))
-        slots = len(self.orders) - 1
         continues = record.member == author and (record.seq, record.prev) == (seq + 1, last)
-        if not continues or record.job != self.manifest.job or record.seen > slots:
-            return False
-        return slots - record.seen >= LOOKBACK or self.orders[record.seen] == record.order
+        return continues and record.job == self.manifest.job
+
+    def _same_order(self, record: Record) -> bool:
+        slots = len(self.orders) - 1
+        return slots - LOOKBACK < record.seen <= slots and self.orders[record.seen] == record.order
 
     def _view(self) -> View:
         now = self.current
@@ -141,31 +157,116 @@ class Reading:
         return current and (sealed is None or (self.current.sealed is not None) == sealed)
 
     def _commit(self, author: int, body: Any) -> bool:
-        if not self._now(body.round, sealed=False) or author in self.current.commits:
+        now = self.current
+        if not self._now(body.round, sealed=False) or author in now.commits or author not in now.waited:
             return False
-        self.current.commits[author] = body.blob
+        now.commits[author] = body.blob
         return True
 
     def _attest(self, author: int, body: Any) -> bool:
-        verified, before = set(body.verified), self.current.attested.get(author, set())
-        if not self._now(body.round, sealed=False) or not verified <= self.current.commits.keys():
+        now, verified, refused = self.current, set(body.verified), set(body.refused)
+        named = verified | refused
+        if not self._now(body.round, sealed=False) or not named or verified & refused:
             return False
-        self.current.attested[author] = before | verified
-        return bool(verified - before)
+        if not named <= now.commits.keys() | self.out or named & now.spoken(author):
+            return False
+        now.verified[author] = now.verified.get(author, set()) | verified
+        now.refused[author] = now.refused.get(author, set()) | refused
+        for member in sorted(now.commits):
+            against = [m for m, those in now.refused.items() if member in those]
+            if len(against) >= max(self.needed, self.colluders + 1):
+                self.out.add(member)
+                del now.commits[member]
+                now.waited.discard(member)
+        if len(self.inside) < max(self.needed, self.quorum):
+            self.phase = "aborted"
+        return True
+
+    @property
+    def inside(self) -> set[int]:
+        """Who is still in the job."""
+        return set(self.manifest.roster.indices) - self.out
+
+    def _waited(self, number: int) -> set[int]:
+        there = {member for member in self.inside if self.missed.get(member, 0) < 2}
+        return self.inside if number % 4 == 0 or len(there) < max(self.needed, self.quorum) else there
+
+    def attested(self) -> set[int]:
+        """Whose commits T members have attested."""
+        count = Counter(member for verified in self.current.verified.values() for member in verified)
+        return {member for member in self.current.commits if count[member] >= self.needed}
+
+    def closed(self) -> bool:
+        """Whether a seal may count: all have spoken of everything, or one honest member ran out of time."""
+        now = self.current
+        spoken = now.commits and all(now.commits.keys() <= now.spoken(member) for member in now.waited)
+        return bool(spoken) or len(now.expired) >= self.colluders + 1
+
+    def cut(self) -> dict[int, Blob]:
+        """What a seal would seal; nothing where it may not count."""
+        members = self._allowed(self.attested()) if self.closed() else set()
+        if len(members) < self.quorum:
+            return {}
+        return {member: self.current.commits[member] for member in sorted(members)}
+
+    def _allowed(self, attested: set[int]) -> set[int]:
+        """Consortium rule 6: what may be opened beside the sums that were sealed from the same model."""
+        gap = self.colluders + 2
+        before: list[set[int]] = []
+        for members in self.sums.get(self.model, []):
+            if members - self.out not in before:
+                before.append(members - self.out)
+        if not before:
+            return attested
+        if len(before) == 2:
+            return next((members for members in reversed(before) if members <= attested), set())
+        first, late = before[0], attested - before[0]
+        added = late if len(late) >= gap else set()
+        missing = first - attested
+        if not missing:
+            return first | added
+        staying = sorted(first & attested, key=self._hash)[max(gap - len(missing), 0) :]
+        if staying and len(staying) < gap:
+            return set()
+        left_out = first - set(staying)
+        return set(staying) | added if len(left_out) >= gap else set()
+
+    def _hash(self, member: int) -> bytes:
+        return hashlib.sha256(canonical.dump([self.manifest.job, self.model, member])).digest()
+
+    def _expire(self, author: int, body: Any) -> bool:
+        if not self._now(body.round, sealed=False) or author in self.current.expired:
+            return False
+        self.current.expired.add(author)
+        return True
 
     def _seal(self, author: int, body: Any) -> bool:
-        cut = self.current.cut(self.needed)
-        if not self._now(body.round, sealed=False) or len(cut) < self.quorum:
+        cut = self.cut() if self._now(body.round, sealed=False) else {}
+        if not cut:
             return False
-        self.current.sealed = cut
+        now = self.current
+        now.sealed, now.opening, now.votes = cut, 1, set()
+        if set(cut) not in self.sums.setdefault(self.model, []):
+            self.sums[self.model].append(set(cut))
         return True
 
     def _abandon(self, author: int, body: Any) -> bool:
-        if not self._now(body.round) or author in self.current.votes:
+        now = self.current
+        if not self._now(body.round) or body.opening != now.opening or author in now.votes:
             return False
-        self.current.votes.add(author)
-        if len(self.current.votes) >= self.needed:
-            self._end_round(b"")
+        now.votes.add(author)
+        if len(now.votes) >= self.needed:
+            if now.sealed is None:
+                self._end_round(b"", discarded=False)
+                last = [
+                    self.rounds[number].model for number in sorted(self.rounds) if self.rounds[number].over
+                ]
+                if self.phase == "running" and len(last) >= 6 and not any(last[-6:]):
+                    self.phase = "aborted"
+            elif now.opening == 4:
+                self.phase = "aborted"
+            else:
+                now.opening, now.votes = now.opening + 1, set()
         return True
 
     def _share(self, author: int, body: Any) -> bool:
@@ -181,11 +282,13 @@ class Reading:
         now = self.current
         if not self._now(body.round, sealed=True) or len(now.shares) < self.needed or author in now.results:
             return False
-        now.results[author] = body.model
-        best = max(Counter(now.results.values()).values())
-        if list(now.results.values()).count(body.model) >= self.needed:
-            self._end_round(body.model)
-        elif best + self.manifest.roster.size - len(now.results) < self.needed:
+        if body.discarded and body.model != self.model:
+            return False
+        now.results[author] = (body.model, body.discarded)
+        said = list(now.results.values())
+        if said.count((body.model, body.discarded)) >= self.needed:
+            self._end_round(body.model, discarded=body.discarded)
+        elif max(Counter(said).values()) + len(self.inside) - len(said) < self.needed:
             self.phase = "aborted"
         return True
 
@@ -198,13 +301,20 @@ class Reading:
         return True
 
     def _next_round(self) -> None:
-        self.current = Round(self.current.number + 1)
-        self.rounds[self.current.number] = self.current
+        number = self.current.number + 1
+        self.current = Round(number, self.model, self._waited(number))
+        self.rounds[number] = self.current
 
-    def _end_round(self, model: bytes) -> None:
+    def _end_round(self, model: bytes, *, discarded: bool) -> None:
         now = self.current
-        now.over, now.model = True, model
-        if model:
+        wanted = self.attested()
+        for member in self.inside:
+            spoke = wanted <= now.spoken(member) or member not in now.waited
+            self.missed[member] = 0 if member in wanted and spoke else self.missed.get(member, 0) + 1
+        now.over, now.model, now.discarded = True, model, discarded
+        if discarded:
+            self.ranged = True
+        elif model:
             self.opened += 1
             self.model = model
         if self.opened == self.manifest.rounds or now.number == self.manifest.round_limit:

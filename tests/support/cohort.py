@@ -14,7 +14,7 @@ from protocol.journal import AnyEntry
 from protocol.manifest import Manifest
 from protocol.membership import prove_membership
 from protocol.messages import Message
-from protocol.records import Blob
+from protocol.records import Blob, Body, Record
 from protocol.state import State
 from support.manifests import job_secret
 
@@ -23,6 +23,24 @@ def blob(*parts: object) -> Blob:
     """A made-up blob that is different for different parts."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return Blob(digest, 1000, digest[::-1], digest)
+
+
+def say(world: World, member: int, body: Body) -> None:
+    """Confirm a record that `member` did not make by itself, as the next of its chain, and run."""
+    history = core.restore(world.manifest, member, [], world.order).history
+    chain = history.chains[member]
+    record = Record(
+        version=1,
+        job=history.job,
+        member=member,
+        seq=chain.seq + 1,
+        prev=chain.digest,
+        seen=history.slots,
+        order=history.order,
+        body=body,
+    )
+    world.anchor(member, record.to_bytes())
+    world.run()
 
 
 class World:
@@ -38,12 +56,13 @@ class World:
         self.queue: deque[tuple[int, inputs.Input]] = deque()
         self.mute: Callable[[int, effects.Effect], bool] = lambda member, effect: False
         self.keys: dict[int, set[int]] = {}
+        self.trusting = True
 
     def wake(self, member: int) -> None:
         """Start, or restart, a member from what its journal holds."""
         self.states[member] = core.restore(self.manifest, member, self.journals[member])
         self.timers[member] = []
-        self.give(member, inputs.Wake())
+        self.give(member, inputs.Wake(self.trusting))
         if self.order:
             self.give(member, inputs.Read(tuple(self.order)))
 
@@ -80,6 +99,10 @@ class World:
         self.order.append(slot)
         for member in self.states:
             self.give(member, inputs.Read((slot,)))
+
+    def order_at(self, slot: int) -> bytes:
+        """The running digest after `slot`."""
+        return core.restore(self.manifest, 1, [], self.order[:slot]).history.order
 
     def elapse(self, member: int) -> None:
         """Let the member's timers run out."""

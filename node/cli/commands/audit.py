@@ -73,7 +73,7 @@ def _show(call: Invocation, told: dict[str, Any]) -> None:
             ("head", clean(told["head"])),
             ("records", f"{told['records']}, {told['ignored']} of them ignored"),
             ("phase", clean(told["phase"]) + (f": {clean(told['reason'])}" if told["reason"] else "")),
-            ("rounds", f"{told['opened']} opened, {told['burned']} burned"),
+            ("rounds", f"{told['opened']} opened, {told['discarded']} discarded, {told['burned']} burned"),
             ("model", short(told["model"])),
             ("order", short(told["order"])),
         ]

@@ -41,6 +41,7 @@ CONDITIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"ObjectNotKept": 1}, "StarlingDiskFull", "free"),
     ({"OwnBucketUnavailable": 2, "StorageUnavailable": 2}, "StarlingStorageFailing", "bucket"),
     ({"ResultDiffers": 1}, "StarlingResultDiffers", "another model"),
+    ({"LogForked": 1}, "StarlingLogForked", "two orders"),
     ({"RefuseShare": 1}, "StarlingFalseWork", "RefuseShare"),
     ({"IdentityShared": 1}, "StarlingKeyAtRisk", "identity"),
     ({"JobNotResumed": 1}, "StarlingJobNotResumed", "JobNotResumed"),

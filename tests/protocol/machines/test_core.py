@@ -3,15 +3,15 @@
 import hashlib
 
 import pytest
-from support.cohort import World, blob
+from support.cohort import World, blob, say
 from support.manifests import manifest
 
 from protocol import core, effects, inputs
 from protocol.errors import MemberFault, OwnFault
-from protocol.history import Phase
+from protocol.history import MAX_OPENINGS, Phase
 from protocol.journal import HeldShare, OwnRecord, Released
 from protocol.messages import Accept, Message
-from protocol.records import MAX_RECORD_BYTES, Record
+from protocol.records import MAX_RECORD_BYTES, Abandon, Record
 from protocol.state import Head
 from protocol.waits import For, waiting_for
 from protocol.words import KeyReason
@@ -22,6 +22,7 @@ WHOLE_ROUND = [
     "Upload",
     "SubmitCommit",
     "SubmitAttest",
+    "Vouch",
     "Aggregate",
     "Release",
     "SubmitShare",
@@ -286,19 +287,65 @@ def test_unreadable_and_foreign_records_are_ignored_by_everyone():
     assert [event.arguments["valid"] for event in last] == [False] * 4
 
 
-def test_a_sealed_round_that_nobody_can_open_is_burned_by_a_threshold():
-    world = World(manifest(3, rounds=1))
-    withheld = {1}
-    world.mute = lambda member, effect: isinstance(effect, effects.SumSealed) and effect.round in withheld
+def stuck_after_seal(members=3):
+    """A cohort whose members cannot get hold of the sealed sum of round 1."""
+    world = World(manifest(members, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.SumSealed)
     world.start()
     assert waiting_for(world.states[1]).reason is For.SUM
-    assert world.states[1].history.round.sealed is not None
-    for member in (1, 2, 3):
-        world.elapse(member)
+    return world
+
+
+def elapse(world, times=1):
+    for _ in range(times):
+        for member in world.states:
+            world.elapse(member)
+        world.run()
+
+
+def test_a_sealed_sum_is_tried_again_with_the_same_contributions():
+    world = stuck_after_seal()
+    sealed = world.states[1].history.round.sealed
+    elapse(world)
+    for member, state in world.states.items():
+        assert (state.history.round.opening, state.history.round.sealed) == (2, sealed)
+        assert state.history.past == ()
+        assert "Reopen" in world.names(member)
+        world.give(member, inputs.Summed(1))
     world.run()
+    assert {state.history.phase for state in world.states.values()} == {Phase.FINISHED}
+    assert world.states[2].history.past[0].sealed == sealed
+
+
+def test_a_sealed_sum_that_nobody_can_open_ends_the_job_and_names_who_gave_no_share():
+    world = stuck_after_seal()
+    patience = []
+    perform = world.perform
+
+    def watching(member, effect):
+        if member == 1 and isinstance(effect, effects.SetTimer):
+            patience.append(effect.seconds)
+        perform(member, effect)
+
+    world.perform = watching
+    elapse(world, MAX_OPENINGS)
     for state in world.states.values():
-        assert [ended.model is None for ended in state.history.past] == [True, False]
-        assert state.history.phase is Phase.FINISHED
+        assert state.history.phase is Phase.ABORTED
+        assert "round 1 could not be opened; members 1, 2, 3 gave no share" in state.history.reason
+    opening = manifest(3).deadlines.open
+    assert [s for s in patience if s >= opening] == [2 * opening, 4 * opening, 4 * opening]
+
+
+def test_votes_for_an_open_round_do_not_count_once_it_is_sealed():
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.SumSealed)
+    world.start()
+    for member in (1, 2):
+        say(world, member, Abandon(1, 0))
+    assert world.states[3].history.round.opening == 1
+    for member in (1, 2):
+        say(world, member, Abandon(1, 1))
+    assert world.states[3].history.round.opening == 2
 
 
 def test_ended_rounds_are_not_ended_again_after_a_restart():

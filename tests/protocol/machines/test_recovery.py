@@ -90,7 +90,7 @@ def test_nothing_is_verified_once_the_round_is_sealed():
         or (isinstance(effect, effects.CheckCommit) and (member, effect.member) == (1, 4))
     )
     world.start()
-    elapse(world)
+    elapse(world, times=2)
     assert world.states[1].history.round.sealed is not None
     before = world.names(1)
     world.give(1, inputs.CommitChecked(1, 4))

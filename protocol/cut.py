@@ -1,0 +1,71 @@
+"""Which contributions a seal seals: computed from the log, chosen by nobody (`Round.tla`).
+
+What is opened from one base model can be subtracted from what else is opened from it. So the members of
+all sums from one base fall into atoms, those that are in exactly the same sums, and each atom is empty or
+large enough that nobody in it is alone with colluders. Members whose own signature proves that they
+cheated are left out of that count; whoever is merely silent never is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from protocol.encoding import canonical
+
+Set = frozenset[int]
+
+MAX_SETS = 2
+"""Different sets from one base: a third would need atoms that no rule here finds."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """The sums that were sealed from one model: every seal counts as opened, whatever became of it.
+
+    `gap` is how many members an atom has at least; `model` and `job` decide who is left out first.
+    """
+
+    job: bytes
+    model: bytes
+    gap: int
+    sums: tuple[Set, ...] = ()
+
+    def next_sum(self, attested: Set, culprits: Set) -> Set | None:
+        """Who is in the next sum where the updates of `attested` are at hand; None where there is none.
+
+        Raising the number of contributors to the quorum is the caller's business.
+        """
+        sums = self._without(culprits)
+        if not sums:
+            return attested or None
+        if len(sums) == MAX_SETS:
+            return next((again for again in reversed(sums) if again <= attested), None)
+        return self._second(sums[0], attested)
+
+    def _without(self, culprits: Set) -> tuple[Set, ...]:
+        return tuple(dict.fromkeys(members - culprits for members in self.sums))
+
+    def _second(self, first: Set, attested: Set) -> Set | None:
+        missing, added = first - attested, attested - first
+        newcomers = added if len(added) >= self.gap else frozenset()
+        if not missing:
+            return first | newcomers
+        kept = sorted(first & attested, key=self._rank)[max(0, self.gap - len(missing)) :]
+        second = frozenset(kept) | newcomers
+        return second if second and self._hides(first, second) else None
+
+    def _hides(self, first: Set, second: Set) -> bool:
+        atoms = (first & second, first - second, second - first)
+        return all(not atom or len(atom) >= self.gap for atom in atoms)
+
+    def _rank(self, member: int) -> bytes:
+        return hashlib.sha256(canonical.dump([self.job, self.model, member])).digest()
+
+
+def common(attested: Iterable[Set], needed: int) -> Set:
+    """The members that at least `needed` of the sets hold."""
+    sets = list(attested)
+    everyone: Set = frozenset().union(*sets)
+    return frozenset(member for member in everyone if sum(member in some for some in sets) >= needed)
