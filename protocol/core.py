@@ -173,7 +173,7 @@ def _on_wake(turn: Turn, given: Wake) -> None:
     turn.change(awake=True, incarnation=incarnation)
     turn.vouching(trusting=given.trusting)
     turn.journal(Woke(incarnation))
-    turn.emit("Start" if incarnation == 1 else "Restart")
+    turn.emit("Start" if incarnation == 1 else "Restart", trusting=given.trusting)
     if turn.state.life.head is Head.OPENING and turn.state.history.phase is Phase.JOINING:
         turn.do(OpenHead(again=True))
     if turn.state.key.adopted is not None:
@@ -214,7 +214,6 @@ def _read_slot(turn: Turn, given: Confirmed, *, silent: bool = False) -> None:
     record = _decoded(given.data)
     after, ignored = history.read(given.author, given.data, record)
     turn.change(history=after)
-    vouching.notice_fork(turn, silent=silent)
     own = turn.state.own
     if given.author == turn.state.me and record is not None:
         turn.own(pending=tuple(waiting for waiting in own.pending if waiting.seq > record.seq))
@@ -222,6 +221,7 @@ def _read_slot(turn: Turn, given: Confirmed, *, silent: bool = False) -> None:
         turn.emit("Observe", **_observation(given, record, ignored))
         for member in sorted(after.out - history.out):
             turn.emit("MemberOut", other=member)
+    vouching.notice_fork(turn, silent=silent)
 
 
 def _decoded(data: bytes) -> Record | None:

@@ -32,16 +32,18 @@ class Base:
     gap: int
     sums: tuple[Set, ...] = ()
 
-    def next_sum(self, attested: Set, culprits: Set) -> Set | None:
-        """Who is in the next sum where the updates of `attested` are at hand; None where there is none.
+    def next_sum(self, attested: Set, culprits: Set, quorum: int) -> Set | None:
+        """Who is in the next sum where the updates of `attested` are at hand; None where no sum of at least
+        `quorum` members is allowed."""
+        chosen = self._chosen(self._without(culprits), attested, quorum)
+        return chosen if chosen is not None and len(chosen) >= quorum else None
 
-        Raising the number of contributors to the quorum is the caller's business.
-        """
-        sums = self._without(culprits)
+    def _chosen(self, sums: tuple[Set, ...], attested: Set, quorum: int) -> Set | None:
         if not sums:
-            return attested or None
+            return attested
         if len(sums) == MAX_SETS:
-            return next((again for again in reversed(sums) if again <= attested), None)
+            again = (members for members in reversed(sums) if members <= attested and len(members) >= quorum)
+            return next(again, None)
         return self._second(sums[0], attested)
 
     def _without(self, culprits: Set) -> tuple[Set, ...]:

@@ -276,8 +276,8 @@ class History:
         current = self.round
         if current is None or self.key is None or not self.closed:
             return None
-        members = self._base.next_sum(self.attested, self.out)
-        if members is None or len(members) < self.manifest.thresholds.quorum:
+        members = self._base.next_sum(self.attested, self.out, self.manifest.thresholds.quorum)
+        if members is None:
             return None
         contributions = tuple((member, current.commits[member]) for member in sorted(members))
         aggregate = self._aggregate(current.number, contributions, self.key)
@@ -497,12 +497,18 @@ def _end_round(now: History, ended: EndedRound) -> History:
 
 def _attendance(now: History) -> Mapping[int, int]:
     """How many rounds in a row each member has now missed: it contributed nothing that T members attest, or,
-    waited for, did not say of every such contribution what it is."""
+    waited for, did not say of a contribution what it is, though it could be had.
+
+    That is where all but as many as may collude have settled it: an update that its author shows to some
+    only must not make others look absent.
+    """
     current = now.round
     if current is None:
         return now.missed
-    wanted = now.attested
-    there = {member for member in wanted if member not in current.waited or wanted <= current.settled(member)}
+    waited = current.waited
+    enough = len(waited) - now.manifest.thresholds.colluders
+    within_reach = now.attested & common((current.settled(member) for member in waited), enough)
+    there = {m for m in now.attested if m not in waited or within_reach <= current.settled(m)}
     return {member: 0 if member in there else now.missed.get(member, 0) + 1 for member in now.inside}
 
 

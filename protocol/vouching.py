@@ -57,7 +57,7 @@ def notice_fork(turn: Turn, *, silent: bool) -> None:
     if history.slots == slot and history.order != order:
         turn.vouching(forked=True)
         if not silent:
-            turn.emit("LogForked", slot=slot)
+            turn.emit("LogForked", at=slot)
 
 
 def enough_vouchers(state: State) -> bool:
@@ -89,7 +89,7 @@ def _vouch(turn: Turn) -> None:
         if not _has_vouched(turn.state):
             turn.own(vouched=(sealed.slot, sealed.order))
             turn.journal(Vouched(sealed.slot, sealed.order))
-            turn.emit("Vouch", round=number, slot=sealed.slot, order=sealed.order.hex())
+            turn.emit("Vouch", round=number, at=sealed.slot, order=sealed.order.hex())
         _say_vouch(turn, turn.state.others)
         turn.do(SetTimer(VouchDeadline(number), VOUCH_SECONDS))
 

@@ -33,7 +33,7 @@ members = st.frozensets(st.integers(1, 12), min_size=1)
 def test_no_atom_of_two_sums_is_small(first, attested, culprits, gap):
     """Whatever is attested: who isolates a group by subtraction isolates at least `gap` of the unproven."""
     base = Base(JOB, MODEL, gap, (first,))
-    second = base.next_sum(attested - culprits, culprits)
+    second = base.next_sum(attested - culprits, culprits, 1)
     if second is None:
         return
     assert second <= attested - culprits
@@ -45,7 +45,7 @@ def test_no_atom_of_two_sums_is_small(first, attested, culprits, gap):
 @given(members, members, st.integers(2, 4))
 def test_the_same_members_can_always_be_summed_again(first, newcomers, gap):
     base = Base(JOB, MODEL, gap, (first,))
-    second = base.next_sum(first | newcomers, frozenset())
+    second = base.next_sum(first | newcomers, frozenset(), 1)
     assert second is not None
     assert first <= second
     assert len(second - first) == 0 or len(second - first) >= gap
@@ -54,25 +54,30 @@ def test_the_same_members_can_always_be_summed_again(first, newcomers, gap):
 def test_a_single_member_cannot_be_left_out_of_the_second_sum():
     base = Base(JOB, MODEL, 3, (frozenset({1, 2, 3, 4}),))
     for present in combinations((1, 2, 3, 4), 3):
-        assert base.next_sum(frozenset(present), frozenset()) is None
+        assert base.next_sum(frozenset(present), frozenset(), 3) is None
 
 
 def test_a_proven_culprit_may_be_left_out():
     base = Base(JOB, MODEL, 3, (frozenset({1, 2, 3, 4}),))
-    assert base.next_sum(frozenset({1, 2, 3}), frozenset({4})) == {1, 2, 3}
+    assert base.next_sum(frozenset({1, 2, 3}), frozenset({4}), 3) == {1, 2, 3}
 
 
 def test_large_cohorts_go_on_without_the_missing_and_some_more():
     everyone = frozenset(range(1, 11))
     base = Base(JOB, MODEL, 4, (everyone,))
-    second = base.next_sum(everyone - {7}, frozenset())
+    second = base.next_sum(everyone - {7}, frozenset(), 6)
     assert second is not None
     assert len(second) == 6
     assert 7 not in second
-    assert second == base.next_sum(everyone - {7}, frozenset())
+    assert second == base.next_sum(everyone - {7}, frozenset(), 6)
     again = Base(JOB, MODEL, 4, (everyone, second))
-    assert again.next_sum(everyone, frozenset()) == second
-    assert again.next_sum(everyone - second, frozenset()) is None
+    assert again.next_sum(everyone, frozenset(), 6) == second
+    assert again.next_sum(everyone - second, frozenset(), 4) is None
+
+
+def test_of_two_sums_one_that_still_reaches_the_quorum_is_summed_again():
+    base = Base(JOB, MODEL, 3, (frozenset({1, 2, 3}), frozenset({4, 5, 6})))
+    assert base.next_sum(frozenset(range(1, 6)), frozenset({6}), 3) == {1, 2, 3}
 
 
 def commits_held(count=4):
@@ -287,6 +292,29 @@ def test_a_round_that_is_opened_ends_the_row_of_burned_ones():
     history = world.states[1].history
     assert history.phase is Phase.FINISHED
     assert [ended.model is None for ended in history.past] == (MAX_BURNED - 1) * [True] + 2 * [False]
+
+
+def test_an_update_that_its_author_shows_to_some_only_makes_nobody_else_look_absent():
+    """Member 5 serves its update to members 1 to 3: with its own, enough attest it, and 4 cannot."""
+    world = World(manifest(5, rounds=3))
+    world.mute = lambda member, effect: (
+        isinstance(effect, effects.CheckCommit) and effect.member == 5 and member in (3, 4)
+    )
+    world.start()
+    for _ in range(9):
+        elapse(world)
+    history = world.states[1].history
+    assert history.past[0].sealed.members == (1, 2, 3, 4, 5)
+    assert (history.missed[3], history.missed[4]) == (0, 0)
+
+
+def test_a_member_that_attests_nothing_is_not_waited_for_though_it_contributes():
+    world = World(manifest(4, rounds=5))
+    world.mute = lambda member, effect: member == 4 and isinstance(effect, effects.CheckCommit)
+    world.start()
+    for _ in range(6):
+        elapse(world)
+    assert world.states[1].history.missed[4] > 0
 
 
 # Sums that no honest updates add up to
