@@ -11,6 +11,7 @@ from protocol.messages import Message, Vouch
 from protocol.records import Record, Stop
 from protocol.thresholds import Thresholds
 from protocol.waits import For, waiting_for
+from protocol.words import Reason
 
 
 def is_vouch(effect):
@@ -85,7 +86,7 @@ def test_a_member_counts_once_and_for_its_last_word():
 
 def test_a_later_record_shows_that_its_author_had_read_the_seal():
     world = sealed_and_silent(silent=(1, 2, 3, 4))
-    say(world, 2, Stop("enough"))
+    say(world, 2, Stop(Reason.OPERATOR))
     assert world.states[1].own.released.keys() == {1}
 
 
@@ -143,7 +144,7 @@ def test_who_is_shown_another_order_after_a_restart_vouches_and_writes_no_more()
     assert "LogForked" in world.names(2)
     assert state.vouching.forked
     assert (state.own.vouched, state.own.released) == (before.vouched, {})
-    world.give(2, inputs.StopRequested("enough"))
+    world.give(2, inputs.StopRequested(Reason.OPERATOR))
     world.run()
     assert not any(entry for entry in state.own.pending)
 
@@ -153,7 +154,7 @@ def test_a_member_that_has_not_read_again_what_it_vouched_for_writes_nothing():
     world.crash(2)
     world.states[2] = core.restore(world.manifest, 2, world.journals[2])
     world.give(2, inputs.Wake())
-    world.give(2, inputs.StopRequested("enough"))
+    world.give(2, inputs.StopRequested(Reason.OPERATOR))
     world.give(2, inputs.Read(tuple(world.order[:-2])))
     world.run()
     assert "SubmitStop" not in world.names(2)
@@ -210,7 +211,7 @@ def test_a_view_that_is_too_old_to_compare_is_not_believed_and_does_not_mute_its
     world.start()
     state = world.states[2]
     chain = state.history.chains[3]
-    old = Record(1, state.history.job, 3, chain.seq + 1, chain.digest, 1, bytes(32), Stop("x"))
+    old = Record(1, state.history.job, 3, chain.seq + 1, chain.digest, 1, bytes(32), Stop(Reason.OPERATOR))
     for _ in range(LOOKBACK):
         world.anchor(1, b"junk")
     world.anchor(3, old.to_bytes())
