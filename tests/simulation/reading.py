@@ -219,7 +219,8 @@ class Reading:
         if not before:
             return attested
         if len(before) == 2:
-            return next((members for members in reversed(before) if members <= attested), set())
+            large = [members for members in before if members <= attested and len(members) >= self.quorum]
+            return large[-1] if large else set()
         first, late = before[0], attested - before[0]
         added = late if len(late) >= gap else set()
         missing = first - attested
@@ -308,8 +309,10 @@ class Reading:
     def _end_round(self, model: bytes, *, discarded: bool) -> None:
         now = self.current
         wanted = self.attested()
+        enough = len(now.waited) - self.colluders
+        known = {each for each in wanted if sum(each in now.spoken(m) for m in now.waited) >= enough}
         for member in self.inside:
-            spoke = wanted <= now.spoken(member) or member not in now.waited
+            spoke = known <= now.spoken(member) or member not in now.waited
             self.missed[member] = 0 if member in wanted and spoke else self.missed.get(member, 0) + 1
         now.over, now.model, now.discarded = True, model, discarded
         if discarded:
