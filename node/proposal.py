@@ -63,6 +63,7 @@ class Updates(Section, frozen=True):
     largest_weight: Weight | None = None
     clip: Clip | None = None
     clips: dict[str, Clip] = {}
+    ranged: bool = False
 
 
 class Waiting(Section, frozen=True):
@@ -181,12 +182,13 @@ def _encoding(updates: Updates, cards: Sequence[Card], shared: Sequence[SharedTe
                 'updates.largest_weight: needed where weights = "samples"',
                 remedy="name about as many samples as the largest member has: more costs precision",
             )
-        return Encoding(updates.bits, tensors, (), updates.largest_weight)
+        return Encoding(updates.bits, tensors, (), updates.largest_weight, updates.ranged)
     if updates.largest_weight is not None:
         raise OperatorFault(
             'updates.largest_weight: only means something where weights = "samples"', remedy="leave it out"
         )
-    return Encoding(updates.bits, tensors, _public_weights(updates.weights, cards))
+    weights = _public_weights(updates.weights, cards)
+    return Encoding(updates.bits, tensors, weights, ranged=updates.ranged)
 
 
 def _clip(updates: Updates, tensor: SharedTensor) -> float:

@@ -100,10 +100,12 @@ class UseKey:
 
 @dataclass(frozen=True)
 class Contribute:
-    """Train from `model`, encode, encrypt, prove, store; `Contributed` or `ContributionFailed`."""
+    """Train from `model`, encode, encrypt, prove, store; `Contributed` or `ContributionFailed`. A `ranged`
+    update carries a proof of its range."""
 
     round: int
     model: bytes
+    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ class CheckCommit:
     round: int
     member: int
     blob: Blob
+    ranged: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +125,7 @@ class SumSealed:
 
     round: int
     contributions: tuple[tuple[int, Blob], ...]
+    ranged: bool = False
 
 
 @dataclass(frozen=True)

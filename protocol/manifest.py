@@ -9,6 +9,7 @@ from msgspec import Meta
 from protocol.crypto.profiles import Profile, profile_named
 from protocol.encoding.layout import MAX_TENSORS, Layout, Tensor
 from protocol.encoding.packing import Packing
+from protocol.encoding.ranged import RangedCodec
 from protocol.encoding.update import UpdateCodec
 from protocol.encoding.weighting import PrivateWeights, PublicWeights, Weighting
 from protocol.errors import OperatorFault
@@ -48,13 +49,15 @@ class Encoding(Wire, frozen=True):
     """How updates become plaintexts.
 
     `bits` per parameter; `weights` are public, one per member, or empty when members weigh their updates
-    privately by a number up to `largest_weight` that only enters the encrypted sum.
+    privately by a number up to `largest_weight` that only enters the encrypted sum. With `ranged` every
+    round's updates prove their ranges; without, those do that follow a sum that was discarded.
     """
 
     bits: Annotated[int, Meta(ge=2, le=24)]
     tensors: Annotated[tuple[TensorSpec, ...], Meta(min_length=1, max_length=MAX_TENSORS)]
     weights: tuple[Annotated[int, Meta(ge=1, le=2**32 - 1)], ...]
     largest_weight: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    ranged: bool = False
 
     @property
     def weighting(self) -> Weighting:
@@ -109,6 +112,11 @@ class Manifest(Wire, frozen=True):
         return self.encoding.codec(self.profile, self.roster.size)
 
     @property
+    def ranged_codec(self) -> RangedCodec:
+        """How they are encoded in ranged rounds."""
+        return RangedCodec(self.codec)
+
+    @property
     def learnt(self) -> list[str]:
         """All that this job lets somebody learn beyond sums, in plain words: see `Thresholds.learnt`."""
         weak = [] if self.profile.secure else [f"anybody: the key {self.key_profile} protects nothing"]
@@ -124,5 +132,5 @@ class Manifest(Wire, frozen=True):
             )
         if list(self.parameters) != sorted(self.parameters):
             raise OperatorFault("the task's parameters are not in alphabetical order", remedy="sort them")
-        if self.codec.plaintexts < 1:
+        if min(self.codec.plaintexts, self.ranged_codec.plaintexts) < 1:
             raise OperatorFault("the job shares no tensors", remedy="name at least one tensor")

@@ -48,7 +48,7 @@ class Desk:
         self._party: Party | None = None
         self._stored: StoredShare | None = None
         self._aggregation: Aggregation | None = None
-        self._updates: dict[tuple[int, int, Blob], list[mpz]] = {}
+        self._updates: dict[tuple[int, int, Blob, bool], list[mpz]] = {}
         self._totals: dict[int, list[mpz]] = {}
         self._partials: dict[tuple[int, int, bytes, Blob], list[mpz]] = {}
 
@@ -111,70 +111,73 @@ class Desk:
     def _do_contribute(self, request: Message) -> Message:
         specs = self._manifest.encoding.tensors
         update = decode_weights(specs, request["update"])
-        data, blob = self._ready().contribute(request["round"], self._me, update, request["weight"])
+        number, ranged = request["round"], request["ranged"]
+        data, blob = self._ready().contribute(number, self._me, update, request["weight"], ranged)
         write_whole(Path(request["out"]), data)
-        self._check(request["round"], self._me, blob, request["out"])
+        self._check(number, self._me, blob, request["out"], ranged)
         return _blob_to(blob)
 
     def _do_check_update(self, request: Message) -> Message:
-        blob = blob_from(request["blob"])
-        return _refusal(lambda: self._check(request["round"], request["member"], blob, request["path"]))
+        number, member, blob = request["round"], request["member"], blob_from(request["blob"])
+        return _refusal(lambda: self._check(number, member, blob, request["path"], request["ranged"]))
 
-    def _check(self, number: int, member: int, blob: Blob, path: str) -> list[mpz]:
-        known = self._updates.get((number, member, blob))
+    def _check(self, number: int, member: int, blob: Blob, path: str, ranged: bool) -> list[mpz]:
+        known = self._updates.get((number, member, blob, ranged))
         if known is None:
             check = self._ready().check_update
-            known = _judged(blob, path, lambda data: check(number, member, blob, data))
-            self._updates[number, member, blob] = known
+            known = _judged(blob, path, lambda data: check(number, member, blob, data, ranged))
+            self._updates[number, member, blob, ranged] = known
         return known
 
     def _do_sum(self, request: Message) -> Message:
-        self._total(request["round"], request["sealed"])
+        self._total(request)
         return {}
 
-    def _total(self, number: int, sealed: list[Any]) -> list[mpz]:
+    def _total(self, request: Message) -> list[mpz]:
+        number, ranged = request["round"], request["ranged"]
         if number not in self._totals:
-            rows = [self._check(number, member, blob_from(blob), path) for member, blob, path in sealed]
+            rows = [
+                self._check(number, member, blob_from(blob), path, ranged)
+                for member, blob, path in request["sealed"]
+            ]
             self._totals[number] = self._ready().sum(rows)
         return self._totals[number]
 
     def _do_release(self, request: Message) -> Message:
-        total = self._total(request["round"], request["sealed"])
+        total, ranged = self._total(request), request["ranged"]
         if self._stored is None:
             raise OwnFault("there is no key share to decrypt with")
         share = self._stored.share()
-        data, blob = self._ready().release(request["round"], share, request["aggregate"], total)
+        data, blob = self._ready().release(request["round"], share, request["aggregate"], total, ranged)
         write_whole(Path(request["out"]), data)
-        self._check_share(request["round"], self._me, request["aggregate"], total, blob, request["out"])
+        self._check_share(request, self._me, blob, request["out"])
         return _blob_to(blob)
 
     def _do_check_share(self, request: Message) -> Message:
-        number, member, blob = request["round"], request["member"], blob_from(request["blob"])
-        total = self._total(number, request["sealed"])
-        return _refusal(
-            lambda: self._check_share(number, member, request["aggregate"], total, blob, request["path"])
-        )
+        self._total(request)
+        member, blob = request["member"], blob_from(request["blob"])
+        return _refusal(lambda: self._check_share(request, member, blob, request["path"]))
 
-    def _check_share(
-        self, number: int, member: int, aggregate: bytes, total: list[mpz], blob: Blob, path: str
-    ) -> list[mpz]:
+    def _check_share(self, request: Message, member: int, blob: Blob, path: str) -> list[mpz]:
+        number, aggregate, ranged = request["round"], request["aggregate"], request["ranged"]
         known = self._partials.get((number, member, aggregate, blob))
         if known is None:
-            check = self._ready().check_share
-            known = _judged(blob, path, lambda data: check(number, member, aggregate, total, blob, data))
+            total, check = self._total(request), self._ready().check_share
+            known = _judged(
+                blob, path, lambda data: check(number, member, aggregate, total, blob, data, ranged)
+            )
             self._partials[number, member, aggregate, blob] = known
         return known
 
     def _do_open(self, request: Message) -> Message:
-        number, specs = request["round"], self._manifest.encoding.tensors
-        total = self._total(number, request["sealed"])
+        specs = self._manifest.encoding.tensors
         partials = {
-            member: self._check_share(number, member, request["aggregate"], total, blob_from(blob), path)
+            member: self._check_share(request, member, blob_from(blob), path)
             for member, blob, path in request["shares"]
         }
         before = Path(request["model"]).read_bytes()
         try:
-            average = self._ready().open(partials, request["contributors"])
+            average = self._ready().open(partials, request["contributors"], request["ranged"])
         except OutOfRange as error:
             return {"model": weights_digest(before), "discarded": str(error)}
         model = decode_weights(specs, before)

@@ -69,7 +69,7 @@ class RoundWork:
         self._seed = seed
         self._give = give
         self._tell = tell
-        self._sealed: dict[int, list[list[Any]]] = {}
+        self._sealed: dict[int, dict[str, Any]] = {}
 
     async def contribute(self, effect: effects.Contribute) -> None:
         """Train, encode, encrypt, prove, store. In the clear the update goes through memory and pipes alone,
@@ -99,6 +99,7 @@ class RoundWork:
             "update": await trio.to_thread.run_sync(encode_weights, specs, named),
             "weight": self._weight(update),
             "out": str(target),
+            "ranged": effect.ranged,
         }
         blob = blob_from(await self._crypto.ask(request))
         target.replace(self._objects.path(blob.object))
@@ -122,6 +123,7 @@ class RoundWork:
             "member": effect.member,
             "blob": _fields(effect.blob),
             "path": str(path),
+            "ranged": effect.ranged,
         }
         answer = await self._asked(request, [(effect.member, effect.blob)])
         self._give(CommitChecked(effect.round, effect.member, answer["refusal"]))
@@ -136,10 +138,9 @@ class RoundWork:
         async with trio.open_nursery() as nursery:
             for member, blob in effect.contributions:
                 nursery.start_soon(fetch, member, blob)
-        self._sealed[effect.round] = [
-            [member, _fields(blob), str(paths[member])] for member, blob in effect.contributions
-        ]
-        request = {"do": "sum", "round": effect.round, "sealed": self._sealed[effect.round]}
+        sealed = [[member, _fields(blob), str(paths[member])] for member, blob in effect.contributions]
+        self._sealed[effect.round] = {"sealed": sealed, "ranged": effect.ranged}
+        request = {"do": "sum", "round": effect.round, **self._sealed[effect.round]}
         await self._asked(request, effect.contributions)
         self._give(Summed(effect.round))
 
@@ -150,7 +151,7 @@ class RoundWork:
             "do": "release",
             "round": effect.round,
             "aggregate": effect.aggregate,
-            "sealed": self._sealed[effect.round],
+            **self._sealed[effect.round],
             "out": str(target),
         }
         blob = blob_from(await self._asked(request, self._contributions(effect.round)))
@@ -166,7 +167,7 @@ class RoundWork:
             "round": effect.round,
             "member": effect.member,
             "aggregate": effect.aggregate,
-            "sealed": self._sealed[effect.round],
+            **self._sealed[effect.round],
             "blob": _fields(effect.blob),
             "path": str(path),
         }
@@ -185,7 +186,7 @@ class RoundWork:
             "do": "open",
             "round": effect.round,
             "aggregate": effect.aggregate,
-            "sealed": self._sealed[effect.round],
+            **self._sealed[effect.round],
             "shares": shares,
             "contributors": list(effect.contributors),
             "model": str(self._weights.path(effect.model)),
@@ -218,7 +219,7 @@ class RoundWork:
         await self._asked({"do": "forget", "round": number}, [])
 
     def _contributions(self, number: int) -> list[tuple[int, Blob]]:
-        return [(member, blob_from(fields)) for member, fields, _ in self._sealed[number]]
+        return [(member, blob_from(fields)) for member, fields, _ in self._sealed[number]["sealed"]]
 
     async def _asked(self, request: dict[str, Any], objects: Sequence[tuple[int, Blob]]) -> dict[str, Any]:
         """The crypto worker's answer, with these objects at hand; while this machine is at fault, log and

@@ -3,7 +3,7 @@
     magic "starling", version, header length u16  8 + 2 + 2 bytes, big-endian
     header                                        canonical MessagePack, see `Header`
     ciphertexts                                   `count` big-endian integers in (0, n²), `width` bytes each
-    proof length u32, proof                       at most 4 KiB
+    proof length u32, proof                       at most 4 KiB, or what a range proof needs
     (nothing follows)
 
 Its **root** is the Merkle root over the leaves [everything up to the header's end, chunk 0, chunk 1, …]
@@ -32,7 +32,9 @@ VERSION = 1
 CHUNK = (
     64  # ciphertexts per leaf: 32 KiB at 2048 bits, so a reader's memory and an inclusion proof stay small
 )
-MAX_PROOF_BYTES = 4096  # batched proofs have constant size, below this for every profile
+MAX_PROOF_BYTES = (
+    4096  # batched proofs have constant size, below this for every profile; range proofs have not
+)
 
 _PREFACE = struct.Struct(">8sHH")
 _PROOF_LENGTH = struct.Struct(">I")
@@ -55,14 +57,16 @@ def blob_root(header: Header, ciphertexts: Sequence[int]) -> bytes:
     return merkle_root(_leaves(header, ciphertexts))
 
 
-def write_blob(header: Header, ciphertexts: Sequence[int], proof: bytes) -> Iterator[bytes]:
-    """The blob in pieces of at most one chunk.
+def write_blob(
+    header: Header, ciphertexts: Sequence[int], proof: bytes, longest: int = MAX_PROOF_BYTES
+) -> Iterator[bytes]:
+    """The blob in pieces of at most one chunk, and the proof; that has `longest` bytes at most.
 
     While iterated, raises `Misuse` for a number of ciphertexts other than the header's, one that is not
     in (0, 256^width), or an empty or too long proof. That they are below n² is the encrypting code's promise.
     """
-    if not 1 <= len(proof) <= MAX_PROOF_BYTES:
-        raise Misuse(f"a proof has 1 to {MAX_PROOF_BYTES} bytes, not {len(proof)}")
+    if not 1 <= len(proof) <= longest:
+        raise Misuse(f"a proof has 1 to {longest} bytes, not {len(proof)}")
     yield from _leaves(header, ciphertexts)
     yield _PROOF_LENGTH.pack(len(proof)) + proof
 
@@ -83,13 +87,15 @@ def _leaves(header: Header, ciphertexts: Sequence[int]) -> Iterator[bytes]:
 class BlobPromise:
     """What the verifier of a blob knows beforehand, from the manifest and the announcing record.
 
-    `modulus` is n; `root` and `proof` are the two digests that the record carries.
+    `modulus` is n; `root` and `proof` are the two digests that the record carries; the proof has at most
+    `longest_proof` bytes.
     """
 
     header: Header
     modulus: int
     root: bytes
     proof: bytes
+    longest_proof: int = MAX_PROOF_BYTES
 
     def __post_init__(self) -> None:
         if int(self.modulus).bit_length() != self.header.modulus_bits:
@@ -165,7 +171,7 @@ class BlobReader:
             self._ready += self._ciphertexts(chunk, start)
         if tree.root() != self._promise.root:
             raise Mismatch("the blob's root is not the committed one")
-        proof = yield _proof_length((yield _PROOF_LENGTH.size))
+        proof = yield _proof_length((yield _PROOF_LENGTH.size), self._promise.longest_proof)
         if proof_digest(proof) != self._promise.proof:
             raise Mismatch("the blob's proof is not the committed one")
         return proof
@@ -189,10 +195,10 @@ def _header_length(preface: bytes) -> int:
     return int(length)
 
 
-def _proof_length(field: bytes) -> int:
+def _proof_length(field: bytes, longest: int) -> int:
     (length,) = _PROOF_LENGTH.unpack(field)
     if length < 1:
         raise Malformed("the blob has no proof")
-    if length > MAX_PROOF_BYTES:
-        raise Excess(f"the blob announces a proof of {length} bytes, more than {MAX_PROOF_BYTES}")
+    if length > longest:
+        raise Excess(f"the blob announces a proof of {length} bytes, more than {longest}")
     return int(length)

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     """What the ciphertexts of a blob are."""
 
     UPDATE = "update"
+    RANGED = "update with a range proof"
     PARTIAL = "partial decryptions"
 
 

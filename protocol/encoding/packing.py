@@ -40,6 +40,11 @@ class Packing:
             raise Misuse(f"a modulus of {self.modulus_bits} bits has no room for one slot")
 
     @property
+    def largest(self) -> int:
+        """The largest digit of one contributor."""
+        return (1 << self.bits) - 1
+
+    @property
     def width(self) -> int:
         """Bits of a slot: w = b + ⌈log₂N⌉."""
         return self.bits + (self.members - 1).bit_length()
@@ -58,14 +63,14 @@ class Packing:
         return divmod(index, self.slots)
 
     def pack(self, digits: npt.NDArray[np.unsignedinteger]) -> list[mpz]:
-        """Plaintexts below 2^(Jw) ≤ n of a non-empty 1-D array of unsigned digits below 2^b.
+        """Plaintexts below 2^(Jw) ≤ n of a non-empty 1-D array of unsigned digits up to `largest`.
 
         Unused slots of the last plaintext are zero. Raises `Misuse` for any other array.
         """
         if digits.ndim != 1 or digits.size == 0 or digits.dtype.kind != "u":
             raise Misuse("digits are a non-empty flat array of unsigned integers")
-        if int(digits.max()) >> self.bits:
-            raise Misuse(f"a digit needs more than {self.bits} bits")
+        if int(digits.max()) > self.largest:
+            raise Misuse(f"a digit is above {self.largest}")
         grid = np.zeros((self.count(digits.size), self.slots), np.uint64)
         grid.reshape(-1)[: digits.size] = digits
         columns = np.ascontiguousarray(grid.T)
@@ -83,7 +88,7 @@ class Packing:
         """The first `digits` slots of a decrypted sum of `contributors` packed updates (uint64, flat).
 
         Raises `Malformed` for a wrong number of plaintexts and `OutOfRange` naming the first slot
-        above contributors · (2^b − 1), or above zero where no digit belongs; what overflows a
+        above contributors · `largest`, or above zero where no digit belongs; what overflows a
         plaintext's last slot counts as that slot's.
         """
         if not 1 <= contributors <= self.members:
@@ -91,7 +96,7 @@ class Packing:
         if digits < 1 or len(plaintexts) != self.count(digits):
             raise Malformed(f"{len(plaintexts)} plaintexts instead of {self.count(digits)}")
         sums = self._slots_of(plaintexts)
-        beyond = sums > np.uint64(contributors * (2**self.bits - 1))
+        beyond = sums > np.uint64(contributors * self.largest)
         beyond[digits:] = sums[digits:] > 0
         if beyond.any():
             raise self.out_of_range(int(beyond.argmax()), digits)

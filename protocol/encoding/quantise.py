@@ -96,9 +96,11 @@ class Quantiser:
         """
         if contributors < 1 or total <= 0:
             raise Misuse("an average is over at least one contribution")
-        centred = sums.astype(np.int64) - contributors * self.offset
-        scale = self.clip / float(self.peak * total)
-        return (centred.astype(np.float64) * scale).astype(np.float32)
+        return self.average(sums.astype(np.int64) - contributors * self.offset, total).astype(np.float32)
+
+    def average(self, centred: npt.NDArray[np.int64], total: Fraction) -> npt.NDArray[np.float64]:
+        """The averages from the sums Σv, before they are rounded to float32."""
+        return centred.astype(np.float64) * (self.clip / float(self.peak * total))
 
 
 def _round_at_random(values: npt.NDArray[np.float64]) -> npt.NDArray[np.uint64]:

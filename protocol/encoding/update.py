@@ -57,11 +57,16 @@ class UpdateCodec:
         infinity, `Misuse` for other tensors, other shapes or a weight that the weighting excludes.
         """
         carried = self.weighting.carry(weight, self.packing.bits)
+        return self.packing.pack(np.concatenate([self.quantised(update, weight), carried]))
+
+    def quantised(self, update: Mapping[str, npt.NDArray[np.floating]], weight: int) -> Digits:
+        """The digit of every parameter, in order; errors as of `encode`."""
+        self.weighting.carry(weight, self.packing.bits)  # refuses a weight that may not be
         if update.keys() != {tensor.name for tensor in self.layout.tensors}:
             raise Misuse("an update has exactly the tensors of its layout")
         alpha = Fraction(weight, self.weighting.largest)
         parts = [self._encode_tensor(tensor, update[tensor.name], alpha) for tensor in self.layout.tensors]
-        return self.packing.pack(np.concatenate([*parts, carried]))
+        return np.concatenate(parts)
 
     def decode(
         self, plaintexts: Sequence[int], contributors: Collection[int]
@@ -72,9 +77,7 @@ class UpdateCodec:
         the same bits. Raises `OutOfRange` naming the first digit, or the weights, that no honest updates
         add up to, whatever was encrypted; `Malformed` only for a wrong number of plaintexts.
         """
-        members = set(contributors)
-        if len(members) != len(contributors) or not members <= set(range(1, self.packing.members + 1)):
-            raise Misuse("contributors are distinct roster indices")
+        members = self.distinct(contributors)
         sums = self.packing.unpack(plaintexts, self.digits, len(members))
         parameters, carried = np.split(sums, [self.layout.parameters])
         total = self.weighting.total(members, carried, self.packing.bits)
@@ -84,26 +87,34 @@ class UpdateCodec:
             )
         self._check_bound(parameters, len(members), total)
         return {
-            tensor.name: self._quantiser(tensor)
+            tensor.name: self.quantiser(tensor)
             .decode(parameters[span], len(members), total)
             .reshape(tensor.shape)
             for tensor, span in self.layout.spans()
         }
 
-    def _quantiser(self, tensor: Tensor) -> Quantiser:
+    def distinct(self, contributors: Collection[int]) -> set[int]:
+        """The contributors; `Misuse` unless they are distinct roster indices."""
+        members = set(contributors)
+        if len(members) != len(contributors) or not members <= set(range(1, self.packing.members + 1)):
+            raise Misuse("contributors are distinct roster indices")
+        return members
+
+    def quantiser(self, tensor: Tensor) -> Quantiser:
+        """What makes digits of the tensor's values."""
         return Quantiser(self.packing.bits, tensor.clip)
 
     def _encode_tensor(self, tensor: Tensor, values: npt.NDArray[np.floating], alpha: Fraction) -> Digits:
         if values.shape != tensor.shape:
             raise Misuse(f"tensor '{tensor.name}' has shape {values.shape} instead of {tensor.shape}")
         try:
-            return self._quantiser(tensor).encode(values, alpha)
+            return self.quantiser(tensor).encode(values, alpha)
         except NotFinite as error:
             raise NotFinite(f"tensor '{tensor.name}': {error.what}", remedy=error.remedy) from error
 
     def _check_bound(self, sums: Digits, contributors: int, total: Fraction) -> None:
         """Hold the sums to the weights that took part, which is tighter than what a slot can hold."""
-        quantiser = self._quantiser(self.layout.tensors[0])
+        quantiser = self.quantiser(self.layout.tensors[0])
         centred = sums.astype(np.int64) - contributors * quantiser.offset
         beyond = np.abs(centred) > quantiser.bound(contributors, total)
         if beyond.any():

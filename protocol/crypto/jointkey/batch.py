@@ -1,8 +1,8 @@
 """One batch of candidates, from commitments to leaves through the sieve and the tests to the replay.
 
-Rounds: deal the sieve; open it; deal the product; open it; base 2; the full test of the first candidate that
-passed; its divisor checks; open the leaves of all other candidates; accuse. A batch in which no candidate
-passes base 2 skips the two rounds of the full test.
+Steps: deal the sieve; open it; deal the product; open it; base 2; the full test of the first candidate that
+passed; open the leaves of all other candidates; accuse. Whatever is opened was committed to one round earlier
+(`commitment`). A batch in which no candidate passes base 2 skips the full test.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TypeVar
 from gmpy2 import mpz
 
 from protocol.crypto.jointkey import biprimality
+from protocol.crypto.jointkey.commitment import opened
 from protocol.crypto.jointkey.fulltest import full_test
 from protocol.crypto.jointkey.leaf import COMMITMENT_BYTES, LEAF_BYTES, commit, fresh_leaves, root
 from protocol.crypto.jointkey.party import Party, Received, Round, Shape
@@ -63,8 +64,8 @@ class Batch:
 
     def run(self) -> Generator[Round, Received, Winner | None]:
         """The winner of this batch, or None; raises `Cheater` for a member that a replay exposes."""
-        opened = yield from self._deal_sieve()
-        yield from self._open_sieve(opened)
+        residues = yield from self._deal_sieve()
+        yield from self._open_sieve(residues)
         shares = yield from self._deal_product()
         yield from self._open_product(shares)
         yield from self._test_base_two()
@@ -99,17 +100,17 @@ class Batch:
     def _open_sieve(self, mine: Sequence[Sequence[mpz]]) -> Generator[Round, Received, None]:
         """Open every try of every candidate and select."""
         size = self.sieve.openings.size
-        body = b"".join(self.sieve.openings.pack(opening) for opening in mine)
-        received = yield Round(Shape.exactly(self.plan.batch * size), body)
+        whole = yield from opened(self.party, b"".join(map(self.sieve.openings.pack, mine)))
         for candidate in self._tracked(range(self.plan.batch), "combining residues"):
             span = slice(candidate * size, (candidate + 1) * size)
-            bodies = {member: body[span] for member, body in received.bodies.items()}
+            bodies = {member: body[span] for member, body in whole.items()}
             openings = list(unpack_rows(self.sieve.openings, bodies).values())
-            opened = self.sieve.combine(openings)
+            combined = self.sieve.combine(openings)
             self.record.sieve_openings.append(openings)
-            self.record.opened.append(opened)
-            selection = self.sieve.select(opened)
-            if selection is not None:
+            self.record.opened.append(combined)
+            if not self.sieve.fits(openings):
+                self.record.misfits.add(candidate)
+            elif (selection := self.sieve.select(combined)) is not None:
                 self.record.selections[candidate] = selection
 
     def _deal_product(self) -> Generator[Round, Received, list[mpz]]:
@@ -140,16 +141,20 @@ class Batch:
         """Open n of every sieved candidate, and divide by small primes."""
         alive = list(self.record.selections)
         coding = Residues([self.plan.field] * len(alive))
-        received = yield Round(Shape.exactly(coding.size), coding.pack(mine))
+        bodies = yield from opened(self.party, coding.pack(mine))
         self.party.report("trial division", tried=self.record.number * self.plan.batch)
-        shares = unpack_rows(coding, received.bodies)
+        shares = unpack_rows(coding, bodies)
         for at, candidate in enumerate(alive):
             row = [shares[member][at] for member in self.setup.indices]
             self.record.product_openings[candidate] = row
             self.record.moduli[candidate] = self.product.combine(row)
+            if not self.product.fits(row):
+                self.record.misfits.add(candidate)
         residue = math.prod(self.record.constants) % self.plan.fixed
         kept = plausible(self.plan, [self.record.moduli[c] for c in alive], residue)
-        self.record.base_two = {c: {} for c, keep in zip(alive, kept, strict=True) if keep}
+        self.record.base_two = {
+            c: {} for c, keep in zip(alive, kept, strict=True) if keep and c not in self.record.misfits
+        }
 
     def _test_base_two(self) -> Generator[Round, Received, None]:
         """One power of two per remaining candidate."""
@@ -159,8 +164,8 @@ class Batch:
         exponents = [self._exponent(c) for c in candidates]
         values = biprimality.powers_of_two(exponents, moduli)
         coding = Residues(moduli)
-        received = yield Round(Shape.exactly(coding.size), coding.pack(values))
-        for member, row in unpack_rows(coding, received.bodies).items():
+        bodies = yield from opened(self.party, coding.pack(values))
+        for member, row in unpack_rows(coding, bodies).items():
             for candidate, value in zip(candidates, row, strict=True):
                 self.record.base_two[candidate][member] = value
         self.record.passed = [

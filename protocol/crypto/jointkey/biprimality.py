@@ -22,7 +22,7 @@ from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.wire import Residues
 from protocol.crypto.kernel import Modulus, powers_under
 from protocol.crypto.profiles import CHALLENGE_BITS
-from protocol.crypto.sharing.shamir import evaluate, lagrange
+from protocol.crypto.sharing.shamir import at_zero, evaluate, has_spare_value, lagrange
 from protocol.crypto.sigma.equality import SameExponent
 from protocol.crypto.transcript import Context, Transcript
 
@@ -120,11 +120,15 @@ class MaskedGcd:
         ]
 
     def passes(self, openings: Sequence[Sequence[mpz]]) -> bool:
-        """Whether both divisors are 1, from the openings of members 1 … N in order."""
+        """Whether both divisors are 1, from the openings of members 1 … N in order.
+
+        Never where the openings are not of degree 2t: they may then tell p + q (see `Sieve.fits`).
+        """
         for column, modulus in zip(zip(*openings, strict=True), self.moduli, strict=True):
-            weights = lagrange(self.plan.indices, modulus).values()
-            masked = sum((w * value for w, value in zip(weights, column, strict=True)), mpz(0)) % modulus
-            if gmpy2.gcd(masked, modulus) != 1:
+            weights = lagrange(self.plan.indices, modulus)
+            if self.plan.surplus and not has_spare_value(column, weights, modulus):
+                return False
+            if gmpy2.gcd(at_zero(column, weights, modulus), modulus) != 1:
                 return False
         return True
 

@@ -2,36 +2,33 @@
 
 Each member holds an integer dᵢ in 0 … P − 1 with Σdᵢ = β·φ(n) + k·P, where 0 ≤ k < N is not yet known, and:
 
-1. commits to Bᵢ = g₀^{dᵢ}, g₀ = (1+n)·ρⁿ, and gives every other member a seed for zero masks;
-2. opens dᵢ mod n under a mask; the masks cancel, so that only θ + kP mod n comes out;
-   k is the one value with ∏Bᵢ = g₀^{kP}·(1 + θn), which holds because φ(n) is a multiple of the order of ρⁿ;
+1. commits to Bᵢ = g₀^{dᵢ}, g₀ = (1+n)·ρⁿ, and opens it (`commitment`);
+   k is the one value with ∏Bᵢ = g₀^{kP}·(1 + θn), since φ(n) is a multiple of the order of ρⁿ, and shows θ;
    member 1 takes kP off its share, and d = Σdᵢ = β·φ(n) with d ≡ θ mod n;
-3. reshares Δ·dᵢ over the integers with Feldman's commitments, whose constant terms are the Bᵢ^Δ;
-4. accuses whoever sent it a share off the commitments;
-5. decrypts a public test ciphertext on both paths, with proofs.
+2. reshares Δ·dᵢ over the integers with Feldman's commitments, whose constant terms are the Bᵢ^Δ;
+3. accuses whoever sent it a share off the commitments;
+4. decrypts a public test ciphertext on both paths, with proofs.
 
-A wrong Bᵢ or opening leaves no k (nobody is named: `GenerationFailed`); a wrong share, commitment or partial
-decryption names its author. Damgård–Jurik 2001 and Shoup 2000 for the sharing, Nishide–Sakurai 2010 for the
-masked opening of θ without a dealer.
+A wrong Bᵢ leaves no k (nobody is named: `GenerationFailed`); a wrong share, commitment or partial decryption
+names its author. Damgård–Jurik 2001 and Shoup 2000 for the sharing; that θ is public is Nishide–Sakurai 2010.
 """
 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Generator, Mapping
 
 import gmpy2
 from gmpy2 import mpz
 
 from protocol.crypto.integers import byte_width, decode_integer, encode_integer, require_units
+from protocol.crypto.jointkey.commitment import opened
 from protocol.crypto.jointkey.errors import GenerationFailed
 from protocol.crypto.jointkey.party import Finished, Party, Received, Round, Shape, Steps
 from protocol.crypto.jointkey.verdict import Accusation, Exchange, settle
 from protocol.crypto.jointkey.wire import Residues, blaming
 from protocol.crypto.paillier import PublicKey
-from protocol.crypto.sharing import additive, integer
-from protocol.crypto.sharing.additive import SEED_BYTES
+from protocol.crypto.sharing import integer
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import decryption_prover, honest_decryption
 from protocol.crypto.threshold import (
@@ -47,32 +44,37 @@ from protocol.errors import MemberFault
 _START = "start again; if it happens twice, one of the members cheats"
 
 
-def derive(party: Party, public: PublicKey, mine: mpz, field: mpz) -> Generator[Round, Received, Finished]:
-    """Run steps 1–5 for `party`, whose additive share modulo `field` (P > N·n²·2^80) is `mine`.
+def derive(
+    party: Party, public: PublicKey, mine: mpz, field: mpz, *, surplus: bool = False
+) -> Generator[Round, Received, Finished]:
+    """Run steps 1–4 for `party`, whose additive share modulo `field` (P > N·n²·2^80) is `mine`.
 
-    Every member enters with the same `public` and `field`. Five rounds. Raises `Cheater` and other
+    Every member enters with the same `public` and `field`; with `surplus` the shares are λᵢ·f(i) for an f of
+    a degree for which N − 1 of them would do, which is then checked. Six rounds. Raises `Cheater` and other
     `MemberFault`s with a name, or `GenerationFailed` without one.
     """
-    return (yield from _Derivation(party, public, field).run(mine))
+    return (yield from _Derivation(party, public, field, surplus).run(mine))
 
 
 class _Derivation:
-    def __init__(self, party: Party, public: PublicKey, field: mpz) -> None:
+    def __init__(self, party: Party, public: PublicKey, field: mpz, surplus: bool) -> None:
         self.party = party
         self.setup = party.setup
         self.me = party.me
         self.public = public
         self.field = field
+        self.surplus = surplus
         self.scheme = integer.Scheme(
             self.setup.members, self.setup.threshold, (field * self.setup.members).bit_length()
         )
         self.base = public.generator
 
     def run(self, mine: mpz) -> Steps:
-        self.party.report("opening theta")
-        commitments, mask = yield from self._commit(mine)
-        opened = yield from self._open((mine + mask) % self.public.n)
-        wraps, theta = self._unwrap(commitments, opened)
+        self.party.report("finding theta")
+        commitments = yield from self._commit(mine)
+        if self.surplus:
+            self._check_degree(commitments)
+        wraps, theta = self._unwrap(commitments)
         if self.me == 1:
             mine -= wraps * self.field
         correction = self.public.square.powers([self.base], -wraps * self.field)
@@ -84,18 +86,11 @@ class _Derivation:
         self.party.report("finished", 1.0)
         return Finished(key, share)
 
-    def _commit(self, mine: mpz) -> Generator[Round, Received, tuple[dict[int, mpz], mpz]]:
-        """Step 1: everybody's Bᵢ, and this member's zero mask modulo n."""
+    def _commit(self, mine: mpz) -> Generator[Round, Received, dict[int, mpz]]:
+        """Step 1: everybody's Bᵢ."""
         commitment = self.public.square.powers([self.base], mine, secret=True)[0]
-        seeds = {other: secrets.token_bytes(SEED_BYTES) for other in self.party.others}
-        received = yield Round(
-            Shape.exactly(self.public.width, 1, SEED_BYTES),
-            encode_integer(commitment, self.public.width),
-            {self.me: [bytes(SEED_BYTES)], **{other: [seed] for other, seed in seeds.items()}},
-        )
-        commitments = {sender: self._units(sender, body, 1)[0] for sender, body in received.bodies.items()}
-        given = {other: received.private[other][0] for other in self.party.others}
-        return commitments, additive.zero_mask(self.me, seeds, given, b"theta", self.public.n)
+        bodies = yield from opened(self.party, encode_integer(commitment, self.public.width))
+        return {sender: self._units(sender, body, 1)[0] for sender, body in bodies.items()}
 
     def _units(self, sender: int, body: bytes, count: int) -> list[mpz]:
         square = self.public.n**2
@@ -104,24 +99,30 @@ class _Derivation:
             require_units(values, self.public.n, "commitment")
         return values
 
-    def _open(self, mine: mpz) -> Generator[Round, Received, mpz]:
-        """Step 2: θ + kP mod n from everybody's masked residue."""
-        width = byte_width(self.public.n)
-        received = yield Round(Shape.exactly(width), encode_integer(mine, width))
-        total = mpz(0)
-        for sender, body in received.bodies.items():
-            with blaming(sender):
-                total += decode_integer(body, width=width, below=self.public.n, what="opening of theta")
-        return total % self.public.n
+    def _check_degree(self, commitments: Mapping[int, mpz]) -> None:
+        """That Σ i·dᵢ = 0 mod P, see `shamir.has_spare_value`: for some k, ∏Bᵢ^i = g₀^{kP}.
 
-    def _unwrap(self, commitments: Mapping[int, mpz], opened: mpz) -> tuple[int, mpz]:
+        If not, somebody dealt values of a higher degree, and the Bᵢ together may tell φ(n).
+        """
+        square = self.public.square
+        total = square.product(square.powers_each(list(commitments.values()), list(commitments)))
+        step = square.powers([self.base], -self.field)
+        for _ in range(sum(commitments)):
+            if total == 1:
+                return
+            total = square.multiply([total], step)[0]
+        raise GenerationFailed(
+            "the shares of the decryption exponent are of too high a degree", remedy=_START
+        )
+
+    def _unwrap(self, commitments: Mapping[int, mpz]) -> tuple[int, mpz]:
         """k and θ: the one pair with ∏Bᵢ = g₀^{kP}·(1 + θn)."""
         n, square = self.public.n, self.public.square
         total = square.product(list(commitments.values()))
         step = square.powers([self.base], -self.field)
         for wraps in range(self.setup.members):
-            theta = (opened - wraps * self.field) % n
-            if total == 1 + theta * n:
+            if total % n == 1:
+                theta = total // n
                 if gmpy2.gcd(theta, n) != 1:
                     raise GenerationFailed("theta is not invertible", remedy="start again")
                 return wraps, theta
@@ -131,7 +132,7 @@ class _Derivation:
     def _reshare(
         self, mine: mpz, commitments: Mapping[int, mpz], theta: mpz
     ) -> Generator[Round, Received, tuple[KeyShare, JointKey]]:
-        """Steps 3 and 4: this member's share of Δ·d and everybody's verification keys."""
+        """Steps 2 and 3: this member's share of Δ·d and everybody's verification keys."""
         square, threshold = self.public.square, self.setup.threshold
         coefficients = integer.polynomial(mine, self.scheme)
         bound = mpz(1) << self.scheme.share_bits
@@ -181,7 +182,7 @@ class _Derivation:
         return KeyShare(self.me, self.scheme.delta * mine, sum(shares, mpz(0))), key
 
     def _test(self, key: JointKey, share: KeyShare) -> Generator[Round, Received, None]:
-        """Step 5: everybody decrypts E(m) for a hashed m on both paths and proves it."""
+        """Step 4: everybody decrypts E(m) for a hashed m on both paths and proves it."""
         n, width = self.public.n, self.public.width
         message = mpz(int.from_bytes(hashlib.shake_256(key.digest).digest(byte_width(n) + 16), "big")) % n
         mask = self.public.hashed_residue("test decryption")
@@ -194,18 +195,16 @@ class _Derivation:
             proof = prove(statement, decryption_prover(statement, share, path), context)
             sizes[path] = len(proof)
             body += encode_integer(partials[0], width) + proof
-        received = yield Round(Shape.exactly(len(body)), body)
+        bodies = yield from opened(self.party, body)
         partials_by_path: dict[Path, dict[int, list[mpz]]] = {path: {} for path in Path}
         for sender in self.setup.indices:
             at = 0
             for path in Path:
                 end = at + width + sizes[path]
                 with blaming(sender):
-                    partial = decode_integer(
-                        received.bodies[sender][at : at + width], width=width, below=n * n
-                    )
+                    partial = decode_integer(bodies[sender][at : at + width], width=width, below=n * n)
                     statement = honest_decryption(key, sender, ciphertexts, [partial], path)
-                    proof = received.bodies[sender][at + width : end]
+                    proof = bodies[sender][at + width : end]
                     verify(statement, proof, self.setup.context(sender, key.digest))
                 partials_by_path[path][sender] = [partial]
                 at = end

@@ -1,4 +1,8 @@
-"""The full test of one candidate modulus, in two rounds: 128 bases with proofs, then the divisor checks."""
+"""The full test of one candidate modulus: 128 bases with proofs, and the divisor checks.
+
+Rounds: commit to the powers of all bases and deal the masks of the divisor checks; open the powers and commit
+to the masked values; open those.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from gmpy2 import mpz
 
 from protocol.crypto.jointkey import biprimality
 from protocol.crypto.jointkey.biprimality import MaskedGcd
+from protocol.crypto.jointkey.commitment import Promise
+from protocol.crypto.jointkey.leaf import COMMITMENT_BYTES
 from protocol.crypto.jointkey.party import Party, Received, Round, Shape
 from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.record import Record, Tested
@@ -33,21 +39,26 @@ def full_test(
     claim = biprimality.statement(n, powers_of_two[party.me], tested, mine)
     proof = prove(claim, SameExponentProver(claim, int(quarter)), setup.context(party.me))
     powers = Residues([n] * len(tested))
-    shape = Shape.exactly(powers.size + len(proof), 1, divisors.parts.size)
-    received = yield Round(
+    raised = Promise.of(party, powers.pack(mine) + proof)
+    shape = Shape.exactly(COMMITMENT_BYTES, 1, divisors.parts.size)
+    dealt = yield Round(
         shape,
-        powers.pack(mine) + proof,
+        raised.commitment,
         {i: [divisors.part(leaf, total, i, leads=party.me == leader)] for i in setup.indices},
     )
-    values = unpack_rows(powers, {i: received.bodies[i][: powers.size] for i in setup.indices})
+    shares = divisors.open(dealt_sums(divisors.parts, {i: dealt.private[i][0] for i in setup.indices}))
+    masked = Promise.of(party, divisors.openings.pack(shares))
+    body = raised.opening + masked.commitment
+    received = yield Round(Shape.exactly(len(body)), body)
+    split = len(raised.opening)
+    bodies = raised.kept(dealt.bodies, {i: body[:split] for i, body in received.bodies.items()})
+    values = unpack_rows(powers, {i: body[: powers.size] for i, body in bodies.items()})
     for member in setup.indices:
         with blaming(member):
             claim = biprimality.statement(n, powers_of_two[member], tested, values[member])
-            verify(claim, received.bodies[member][powers.size :], setup.context(member))
-    mine = divisors.open(dealt_sums(divisors.parts, {i: received.private[i][0] for i in setup.indices}))
-    opened = yield Round(Shape.exactly(divisors.openings.size), divisors.openings.pack(mine))
-    openings = unpack_rows(divisors.openings, opened.bodies)
+            verify(claim, bodies[member][powers.size :], setup.context(member))
+    opening = yield Round(Shape.exactly(len(masked.opening)), masked.opening)
+    commitments = {i: body[split:] for i, body in received.bodies.items()}
+    openings = unpack_rows(divisors.openings, masked.kept(commitments, opening.bodies))
     passed = biprimality.passes(n, values, leader) and divisors.passes(list(openings.values()))
-    return Tested(
-        candidate, values, Exchange("share for the divisor checks", shape, received), openings, passed
-    )
+    return Tested(candidate, values, Exchange("share for the divisor checks", shape, dealt), openings, passed)

@@ -53,7 +53,8 @@ class HonestMajorityParty(Party):
         field = exponent_field(self.setup.profile.modulus_bits)
         share = yield from self._multiply(winner, field)
         public = public_key(winner.n, self.setup.profile)
-        return (yield from derive(self, public, share, field))
+        surplus = plan(self.setup.members, self.setup.profile.modulus_bits).surplus
+        return (yield from derive(self, public, share, field, surplus=surplus))
 
     def _find_modulus(self) -> Generator[Round, Received, Winner]:
         numbers = plan(self.setup.members, self.setup.profile.modulus_bits)

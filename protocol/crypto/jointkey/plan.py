@@ -72,6 +72,11 @@ class Plan:
         """Members 1 … N."""
         return range(1, self.members + 1)
 
+    @property
+    def surplus(self) -> bool:
+        """Whether N is even: N values of degree 2t are then one more than determine the polynomial."""
+        return self.members > 2 * self.degree + 1
+
     def leader(self, candidate: int) -> int:
         """The member whose summands carry the public constants of a candidate: everyone in turn."""
         return candidate % self.members + 1

@@ -11,7 +11,7 @@ from gmpy2 import mpz
 from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.wire import Residues
-from protocol.crypto.sharing.shamir import evaluate
+from protocol.crypto.sharing.shamir import at_zero, evaluate, has_spare_value
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,8 +50,12 @@ class Product:
 
     def combine(self, openings: Sequence[mpz]) -> mpz:
         """n from the shares of members 1 … N in order."""
-        weights = self.plan.field_weights.values()
-        return sum((w * value for w, value in zip(weights, openings, strict=True)), mpz(0)) % self.plan.field
+        return at_zero(openings, self.plan.field_weights, self.plan.field)
+
+    def fits(self, openings: Sequence[mpz]) -> bool:
+        """Whether the shares of members 1 … N are of degree 2t, as far as N values tell; see `Sieve.fits`."""
+        weights, field = self.plan.field_weights, self.plan.field
+        return not self.plan.surplus or has_spare_value(openings, weights, field)
 
 
 def plausible(plan: Plan, moduli: Sequence[mpz], residue: mpz) -> list[bool]:

@@ -51,6 +51,8 @@ class Record:
     """For each candidate without small factors, the members' powers of two."""
     passed: list[int] = field(default_factory=list)
     """Candidates that passed base 2."""
+    misfits: set[int] = field(default_factory=set)
+    """Candidates with openings of too high a degree, in the sieve or of the product."""
     tested: Tested | None = None
 
     @property

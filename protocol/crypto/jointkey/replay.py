@@ -109,7 +109,7 @@ class Replay:
             self.accusation = accusation
 
     def _check_openings(self, candidate: int, rerun: Rerun) -> None:
-        if rerun.opened() == self.record.opened[candidate]:
+        if rerun.opened() == self.record.opened[candidate] and candidate not in self.record.misfits:
             return
         for member, opening in zip(self.setup.indices, self.record.sieve_openings[candidate], strict=True):
             if opening != self.sieve.open(rerun.dealt(SIEVE, self.sieve.parts, member)):
@@ -117,7 +117,7 @@ class Replay:
 
     def _check_product(self, candidate: int, rerun: Rerun) -> None:
         p, q = rerun.factors()
-        if self.record.moduli[candidate] == p * q:
+        if self.record.moduli[candidate] == p * q and candidate not in self.record.misfits:
             return
         for member, opening in zip(self.setup.indices, self.record.product_openings[candidate], strict=True):
             if opening != rerun.product_opening(member):

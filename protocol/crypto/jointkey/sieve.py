@@ -19,7 +19,7 @@ from gmpy2 import mpz
 from protocol.crypto.jointkey.leaf import Layout
 from protocol.crypto.jointkey.plan import Plan
 from protocol.crypto.jointkey.wire import Residues
-from protocol.crypto.sharing.shamir import evaluate
+from protocol.crypto.sharing.shamir import at_zero, evaluate, has_spare_value
 from protocol.crypto.transcript import Context, Transcript
 
 FACTORS = 2
@@ -88,11 +88,19 @@ class Sieve:
 
     def combine(self, openings: Sequence[Sequence[mpz]]) -> list[mpz]:
         """r·a and s·(a − 1) for every try, from the openings of members 1 … N in order."""
-        weights = list(self.plan.weights.values())
-        return [
-            sum((w * value for w, value in zip(weights, column, strict=True)), mpz(0)) % modulus
-            for column, modulus in zip(zip(*openings, strict=True), self._opening_moduli, strict=True)
-        ]
+        columns = zip(zip(*openings, strict=True), self._opening_moduli, strict=True)
+        return [at_zero(column, self.plan.weights, modulus) for column, modulus in columns]
+
+    def fits(self, openings: Sequence[Sequence[mpz]]) -> bool:
+        """Whether the openings of members 1 … N are of degree 2t, as far as N values tell.
+
+        They are opened in any case, and together tell one thing more than they should if somebody dealt
+        values of a higher degree: no candidate that does not fit may be used.
+        """
+        columns = zip(zip(*openings, strict=True), self._opening_moduli, strict=True)
+        return not self.plan.surplus or all(
+            has_spare_value(column, self.plan.weights, modulus) for column, modulus in columns
+        )
 
     def select(self, opened: Sequence[mpz]) -> tuple[Selection, ...] | None:
         """Which try serves which primes, per factor; None if some prime found no good try."""

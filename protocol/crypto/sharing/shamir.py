@@ -61,6 +61,21 @@ def lagrange(points: Sequence[int], modulus: int, at: int = 0) -> dict[int, mpz]
     return coefficients
 
 
+def at_zero(values: Sequence[mpz], weights: Mapping[int, mpz], modulus: int) -> mpz:
+    """f(0) from the values of f at the points of `weights` (the coefficients by `lagrange`), in order."""
+    pairs = zip(weights.values(), values, strict=True)
+    return sum((weight * value for weight, value in pairs), mpz(0)) % modulus
+
+
+def has_spare_value(values: Sequence[mpz], weights: Mapping[int, mpz], modulus: int) -> bool:
+    """Whether f is of a degree for which one value less than these would do.
+
+    Then, and only then, x·f(x) is still of a degree for which the weights hold, and is 0 at 0.
+    """
+    shifted = [point * value for point, value in zip(weights, values, strict=True)]
+    return bool(at_zero(shifted, weights, modulus) == 0)
+
+
 def interpolate(shares: Mapping[int, int], modulus: int, at: int = 0) -> mpz:
     """f(at) for the polynomial of degree len(shares) − 1 through all `shares`."""
     weights = lagrange(list(shares), modulus, at)

@@ -93,15 +93,10 @@ def test_shares_and_coefficients(drawn):
     assert set(asked) == {("randbits", scheme.coefficient_bits)}
 
 
-def zero_mask():
-    return additive.zero_mask(1, {2: secrets.token_bytes(32)}, {2: secrets.token_bytes(32)}, b"x", PRIME)
-
-
 SOURCES = {
     "additive share": lambda: additive.deal(0, 2, PRIME)[1],
     "last additive share": lambda: additive.deal(0, 2, PRIME)[0],
     "Shamir share": lambda: shamir.deal(0, 1, 3, PRIME)[2],
-    "zero mask": zero_mask,
 }
 
 

@@ -1,7 +1,5 @@
 """The algebra of sharing: what was dealt comes back, and wrong sets of shares are refused by type."""
 
-import secrets
-
 import gmpy2
 import pytest
 from hypothesis import given
@@ -28,31 +26,6 @@ def test_additive_shares_sum_to_the_secret(secret, count, modulus):
     shares = additive.deal(secret, count, modulus)
     assert len(shares) == count
     assert additive.reconstruct(shares, modulus) == secret % modulus
-
-
-@given(st.integers(2, 8), moduli, st.binary(max_size=8))
-def test_zero_masks_cancel_and_single_ones_do_not(members, modulus, label):
-    indices = range(1, members + 1)
-    seeds = {(i, j): secrets.token_bytes(32) for i in indices for j in indices if i != j}
-    masks = [
-        additive.zero_mask(
-            i,
-            {j: seeds[i, j] for j in indices if j != i},
-            {j: seeds[j, i] for j in indices if j != i},
-            label,
-            modulus,
-        )
-        for i in indices
-    ]
-    assert sum(masks) % modulus == 0
-    assert len(set(masks)) > 1
-
-
-def test_zero_mask_needs_a_seed_each_way():
-    with pytest.raises(BadShareIndex):
-        additive.zero_mask(1, {2: bytes(32)}, {3: bytes(32)}, b"", PRIME)
-    with pytest.raises(OwnFault):
-        additive.zero_mask(1, {2: bytes(31)}, {2: bytes(32)}, b"", PRIME)
 
 
 @given(numbers, st.integers(1, 12), st.data(), moduli)

@@ -1,7 +1,8 @@
 """One batch of candidates: multiplied in lock-step, filtered, and replayed when they have failed.
 
 Rounds: commit to leaves and offer the sieve; answer it; offer the summands; answer with products; announce
-the moduli; base 2; the tests of the first candidate that passed (`finalist`); open the leaves of all others.
+the moduli; commit to the powers of base 2; open them; the tests of the first candidate that passed
+(`finalist`); open the leaves of all others.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from gmpy2 import mpz
 
 from protocol.crypto.jointkey import biprimality
+from protocol.crypto.jointkey.commitment import opened
 from protocol.crypto.jointkey.errors import Cheater
 from protocol.crypto.jointkey.leaf import COMMITMENT_BYTES, LEAF_BYTES, commit, fresh_leaves, root
 from protocol.crypto.jointkey.pair import candidate as arithmetic
@@ -181,9 +183,9 @@ class Batch:
             biprimality.exponent(record.moduli[c], *record.summands[c], leads=leads(self.me)) for c in kept
         ]
         mine, coding = biprimality.powers_of_two(exponents, moduli), Residues(moduli)
-        body = yield from self._swap(coding.pack(mine))
+        bodies = yield from opened(self.party, coding.pack(mine))
         with blaming(self.other):
-            theirs = coding.unpack(body)
+            theirs = coding.unpack(bodies[self.other])
         first, second = (mine, theirs) if self.me == 1 else (theirs, mine)
         record.powers.update(zip(kept, zip(first, second, strict=True), strict=True))
         return [c for c, (one, two) in record.powers.items() if one == two]

@@ -1,27 +1,31 @@
 """The tests of one candidate that looks right, in four rounds, with proofs of what will not be replayed.
 
-1. Powers of 128 bases, with a proof that all have one exponent, that of the base-2 filter.
-2. Evidence: the owner proves that its summands are short and that n is their product with the other's; the
-   answerer commits to its p + q under its own key and proves that it is short.
-3. Both multiply: masks times p + q − 1 and p + q − 2 for the divisor checks, and β times φ(n) for the key.
-4. Both open their parts of the divisor checks.
+1. A commitment to the powers of 128 bases. Evidence: the owner proves that its summands are short and that n
+   is their product with the other's; the answerer encrypts its p + q under its own key and proves that it is
+   short.
+2. The powers, with a proof that all have one exponent, that of the base-2 filter. Both multiply: masks times
+   p + q − 1 and p + q − 2 for the divisor checks, and β times φ(n) for the key.
+3. A commitment to the parts of the divisor checks.
+4. These parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gmpy2 import mpz
 
 from protocol.crypto.jointkey import biprimality
+from protocol.crypto.jointkey.commitment import Promise, opened
+from protocol.crypto.jointkey.leaf import COMMITMENT_BYTES
 from protocol.crypto.jointkey.pair.candidate import Summands
 from protocol.crypto.jointkey.pair.evidence import AnswererEvidence, OwnerEvidence
 from protocol.crypto.jointkey.pair.exponent import Multipliers, Products
 from protocol.crypto.jointkey.pair.keys import Keys
 from protocol.crypto.jointkey.pair.plan import Plan, leads
 from protocol.crypto.jointkey.party import Party, Received, Round, Shape
-from protocol.crypto.jointkey.wire import Residues, blaming
+from protocol.crypto.jointkey.wire import Residues, blaming, unpack_rows
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import SameExponentProver
 
@@ -30,7 +34,7 @@ from protocol.crypto.sigma.equality import SameExponentProver
 class Outcome:
     """How the tests went; `share` is this member's integer share of β·φ(n).
 
-    `decrypted` are the other's answers in the third round, `openings` what it opened in the fourth, `drawn`
+    `decrypted` are the other's answers in the second round, `openings` what it opened in the fourth, `drawn`
     this member's draws for both.
     """
 
@@ -65,18 +69,23 @@ class Finalist:
         drawn = products.draw(self.leaf, self.keys.theirs.n)
         total = sum(self.summands, mpz(0))
         self.party.report("testing a modulus")
-        biprime = yield from self._test_bases()
-        theirs = yield from self._commit_total(total, drawn.exponent)
+        bases = biprimality.bases(self.n, self.party.setup.context(0))
+        raised = Promise.of(self.party, self._raise(bases))
+        commitments, theirs = yield from self._show_evidence(raised.commitment, total, drawn.exponent)
         self.party.report("testing a modulus", 0.5)
         sent = self.keys.theirs.write(products.answers(self.keys.theirs, theirs, drawn))
-        body = yield from self._swap(sent)
+        body = raised.opening + sent
+        received = yield Round(Shape.exactly(len(body)), body)
+        split = len(raised.opening)
+        powers = raised.kept(commitments, {i: body[:split] for i, body in received.bodies.items()})
+        biprime = self._are_biprime(bases, powers)
         with blaming(self._other):
-            decrypted = self.keys.own.decrypt(self.keys.mine.read(body))
+            decrypted = self.keys.own.decrypt(self.keys.mine.read(received.bodies[self._other][split:]))
         shares = products.shares(drawn, total, decrypted)
         mine, coding = products.openings(drawn, shares), Residues(products.opened)
-        body = yield from self._swap(coding.pack(mine))
+        bodies = yield from opened(self.party, coding.pack(mine))
         with blaming(self._other):
-            openings = coding.unpack(body)
+            openings = coding.unpack(bodies[self._other])
         passed = biprime and products.pass_divisors(mine, openings)
         share = products.exponent_share(drawn, shares)
         return Outcome(self.candidate, self.n, passed, share, decrypted, openings, drawn)
@@ -89,29 +98,27 @@ class Finalist:
     def _other(self) -> int:
         return self.party.others[0]
 
-    def _swap(self, body: bytes, size: int | None = None) -> Generator[Round, Received, bytes]:
-        """Send `body`, receive the other's of `size` bytes or as many: proofs check their own length."""
-        low, high = sorted((len(body), size or len(body)))
-        received = yield Round(Shape(range(low, high + 1)), body)
-        return received.bodies[self._other]
+    def _raise(self, bases: Sequence[mpz]) -> bytes:
+        """This member's powers of all bases, and the proof that they have one exponent."""
+        exponent = biprimality.exponent(self.n, *self.summands, leads=leads(self._me)) // 4
+        mine = biprimality.values(self.n, bases, exponent)
+        claim = biprimality.statement(self.n, self.powers[self._me - 1], bases, mine)
+        proof = prove(claim, SameExponentProver(claim, int(exponent)), self.party.setup.context(self._me))
+        return Residues([self.n] * len(bases)).pack(mine) + proof
 
-    def _test_bases(self) -> Generator[Round, Received, bool]:
-        """Boneh–Franklin's test."""
-        n, setup = self.n, self.party.setup
-        bases = biprimality.bases(n, setup.context(0))
-        exponent = biprimality.exponent(n, *self.summands, leads=leads(self._me)) // 4
-        mine, coding = biprimality.values(n, bases, exponent), Residues([n] * len(bases))
-        claim = biprimality.statement(n, self.powers[self._me - 1], bases, mine)
-        proof = prove(claim, SameExponentProver(claim, int(exponent)), setup.context(self._me))
-        body = yield from self._swap(coding.pack(mine) + proof)
+    def _are_biprime(self, bases: Sequence[mpz], bodies: Mapping[int, bytes]) -> bool:
+        """Boneh–Franklin's test, from everybody's powers, of which the other's proof is checked."""
+        n, coding = self.n, Residues([self.n] * len(bases))
+        values = unpack_rows(coding, {member: body[: coding.size] for member, body in bodies.items()})
         with blaming(self._other):
-            theirs = coding.unpack(body[: coding.size])
-            claim = biprimality.statement(n, self.powers[self._other - 1], bases, theirs)
-            verify(claim, body[coding.size :], setup.context(self._other))
-        return biprimality.passes(n, {self._me: mine, self._other: theirs}, 1)
+            claim = biprimality.statement(n, self.powers[self._other - 1], bases, values[self._other])
+            verify(claim, bodies[self._other][coding.size :], self.party.setup.context(self._other))
+        return biprimality.passes(n, values, 1)
 
-    def _commit_total(self, total: mpz, exponent: mpz) -> Generator[Round, Received, mpz]:
-        """Exchange the evidence; the ciphertext of the other's p + q under its key."""
+    def _show_evidence(
+        self, commitment: bytes, total: mpz, exponent: mpz
+    ) -> Generator[Round, Received, tuple[dict[int, bytes], mpz]]:
+        """Exchange commitments and evidence; the ciphertext of the other's p + q under its key."""
         keys, mine = self.keys, self.party.setup.context(self._me)
         theirs = self.party.setup.context(self._other)
         owns = self.plan.owner(self.candidate) == self._me
@@ -121,10 +128,14 @@ class Finalist:
         if owns:
             p, q = self.exponents[2:]
             proofs = owner.prove(keys.own, self.summands, (p, q), mine)
-            body = yield from self._swap(proofs, answerer.size)
-            with blaming(self._other):
-                return answerer.verify(body, theirs)
-        body = yield from self._swap(answerer.prove(total, exponent, mine), owner.size)
+        else:
+            proofs = answerer.prove(total, exponent, mine)
+        low, high = sorted(COMMITMENT_BYTES + evidence.size for evidence in (owner, answerer))
+        received = yield Round(Shape(range(low, high + 1)), commitment + proofs)
+        commitments = {i: body[:COMMITMENT_BYTES] for i, body in received.bodies.items()}
+        evidence = received.bodies[self._other][COMMITMENT_BYTES:]
         with blaming(self._other):
-            owner.verify(body, theirs)
-        return owner.total
+            if owns:
+                return commitments, answerer.verify(evidence, theirs)
+            owner.verify(evidence, theirs)
+        return commitments, owner.total
