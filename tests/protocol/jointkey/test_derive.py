@@ -12,7 +12,7 @@ from protocol.crypto.jointkey.fields import exponent_field, largest_prime
 from protocol.crypto.jointkey.party import Party, Setup, Steps
 from protocol.crypto.paillier import Encryptor, PublicKey
 from protocol.crypto.profiles import insecure_test_profile
-from protocol.crypto.sharing import integer
+from protocol.crypto.sharing import integer, shamir
 from protocol.crypto.sigma import ProofRejected
 from protocol.crypto.threshold import Path, combine, partially_decrypt
 from tests.support.dealer import primes
@@ -117,6 +117,51 @@ def test_a_wrong_partial_decryption_is_refused_by_its_proof():
     corrupt(parties[0], "protocol.crypto.jointkey.derive.partially_decrypt", shifted)
     outcome = rehearse(parties, dishonest=frozenset({1}))
     assert {(type(error), error.member) for error in outcome.errors.values()} == {(ProofRejected, 1)}
+
+
+def test_a_key_that_does_not_decrypt_is_discarded_though_every_proof_holds():
+    parties = cohort(3, 2)
+
+    def shifted(original):
+        return lambda *rest: [value * 4 % rest[0].public.n ** 2 for value in original(*rest)]
+
+    corrupt(parties[0], "protocol.crypto.jointkey.derive.partially_decrypt", shifted)
+    for party in parties:
+        corrupt(party, "protocol.crypto.jointkey.derive.honest_decryption", lambda _: lambda *_: None)
+        corrupt(party, "protocol.crypto.jointkey.derive.decryption_prover", lambda _: lambda *_: None)
+        corrupt(party, "protocol.crypto.jointkey.derive.prove", lambda _: lambda *_: b"")
+        corrupt(party, "protocol.crypto.jointkey.derive.verify", lambda _: lambda *_: None)
+    outcome = rehearse(parties)
+    assert {(type(e), e.what) for e in outcome.errors.values()} == {
+        (GenerationFailed, "the joint key does not decrypt")
+    }
+
+
+def of_degree(degree: int) -> list[Deriver]:
+    """Four members whose shares are those of a polynomial, weighted to sum to its value at 0."""
+    p, q = primes(PROFILE.modulus_bits)
+    public, field = PublicKey(p * q, PROFILE), exponent_field(PROFILE.modulus_bits)
+    product = (p - 1) * (q - 1) * sum(secrets.randbelow(int(p * q)) for _ in range(4))
+    values, weights = shamir.deal(product, degree, 4, field), shamir.lagrange((1, 2, 3, 4), field)
+    setup = Setup(b"j" * 32, b"r" * 32, 4, 2, PROFILE)
+    return [Multiplied(setup, i, public, weights[i] * value % field) for i, value in values.items()]
+
+
+class Multiplied(Deriver):
+    """A party whose share comes from a multiplication that leaves a value to spare."""
+
+    def _steps(self) -> Steps:
+        field = exponent_field(PROFILE.modulus_bits)
+        return derive(self, self._public, self._share, field, surplus=True)
+
+
+def test_shares_of_too_high_a_degree_make_no_key():
+    """They add up to a multiple of the totient all the same, but may tell it to whoever raised the degree."""
+    assert rehearse(of_degree(2)).errors == {}
+    outcome = rehearse(of_degree(3))
+    assert {(type(e), e.what) for e in outcome.errors.values()} == {
+        (GenerationFailed, "the shares of the decryption exponent are of too high a degree")
+    }
 
 
 def test_exponent_field_leaves_room_for_the_product_and_the_slack():

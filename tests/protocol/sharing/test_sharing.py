@@ -36,6 +36,17 @@ def test_any_degree_plus_one_shamir_shares_recover(secret, members, data, modulu
     assert shamir.reconstruct({i: shares[i] for i in chosen}, degree, modulus) == secret % modulus
 
 
+@given(numbers, st.integers(2, 9), st.data(), moduli)
+def test_a_value_to_spare_shows_where_the_degree_leaves_one(secret, members, data, modulus):
+    degree = data.draw(st.integers(0, members - 2))
+    shares = shamir.deal(secret, degree, members, modulus)
+    weights = shamir.lagrange(list(shares), modulus)
+    assert shamir.at_zero(list(shares.values()), weights, modulus) == secret % modulus
+    assert shamir.has_spare_value(list(shares.values()), weights, modulus)
+    shares[data.draw(st.integers(1, members))] += data.draw(st.integers(1, 30))
+    assert not shamir.has_spare_value(list(shares.values()), weights, modulus)
+
+
 @given(numbers, numbers, st.integers(3, 9))
 def test_products_of_shares_are_shares_of_the_product(a, b, members):
     degree = (members - 1) // 2
