@@ -18,6 +18,7 @@ from node.crypto.spread import Spread, workers
 from protocol.crypto.kernel import using
 from protocol.crypto.kernel.backend import current
 from protocol.crypto.paillier import Encryptor, add
+from protocol.crypto.ranges import DigitsInRange, prove_digits, verify_digits
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import decryption_prover, honest_decryption
 from protocol.crypto.sigma.plaintext import KnowsPlaintexts, PlaintextProver
@@ -27,8 +28,10 @@ from protocol.encoding.blob import blob_size
 from protocol.encoding.header import Header, Kind
 from protocol.encoding.layout import Layout, Tensor
 from protocol.encoding.packing import Packing
+from protocol.encoding.ranged import RangedCodec
 from protocol.encoding.update import UpdateCodec
 from protocol.encoding.weighting import PublicWeights
+from protocol.errors import OwnFault
 
 BITS = 16
 ME = 1
@@ -102,6 +105,7 @@ def measure(case: Case, backend: str, cores: int, say: Callable[[str], None]) ->
             measured.costs[name] = cost(work, workers=metered).per(count)
 
         _update(case, measured, record)
+        _ranged(case, measured, record)
         _sum(case, measured, record)
         return measured
 
@@ -123,6 +127,20 @@ def _update(case: Case, measured: Measured, record: Record) -> None:
     record("add", lambda: add(key, [case.ciphertexts] * case.dealt.key.members), count)
     measured.plaintext_proof = len(proof)
     measured.blob = blob_size(_header(case), len(proof))
+
+
+def _ranged(case: Case, measured: Measured, record: Record) -> None:
+    """The range proof, per ciphertext of an ordinary round: a ranged one has more for the same parameters."""
+    key, count, codec = case.dealt.key.public, len(case.ciphertexts), RangedCodec(case.codec)
+    digits = codec.digits(case.update, 1)
+    made = Encryptor(key).encrypt(codec.encode(digits, 1))
+    statement = DigitsInRange(key, codec.shape(ME), made.ciphertexts)
+    proof = prove_digits(statement, digits, 1, made, case.context)  # also hashes the bases
+    if proof is None:
+        raise OwnFault("the coins made a row too long; measure again")
+    record("prove range", lambda: prove_digits(statement, digits, 1, made, case.context), count)
+    record("verify range", lambda: verify_digits(statement, proof, case.context), count)
+    measured.ranged_ciphertexts, measured.range_proof = len(made.ciphertexts), len(proof)
 
 
 def _header(case: Case) -> Header:

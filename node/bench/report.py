@@ -55,6 +55,8 @@ class Measured:
     plaintext_proof: int = 0
     share_proof: int = 0
     blob: int = 0
+    ranged_ciphertexts: int = 0
+    range_proof: int = 0
 
 
 @dataclass(frozen=True)

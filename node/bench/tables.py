@@ -17,6 +17,8 @@ TITLES = {
     "encrypt": "encrypt",
     "prove": "prove plaintexts",
     "verify": "verify plaintexts",
+    "prove range": "prove ranges",
+    "verify range": "verify ranges",
     "add": "add",
     "partial decrypt": "partial decrypt",
     "prove share": "prove share",
@@ -49,6 +51,10 @@ def _operations(output: Output, given: Operations) -> None:
         f"under a key of {facts.modulus_bits} bits; {facts.members} members, {facts.threshold} decrypt.\n"
         f"phe as shipped has a ciphertext for every parameter: measured on {SHIPPED_SAMPLE} and scaled; "
         f"phe packed and single calls of gmpy2 on {SAMPLE} ciphertexts."
+    )
+    print(
+        f"In a ranged round it is {single[0].ranged_ciphertexts:,} ciphertexts, and "
+        f"{single[0].range_proof / facts.parameters:.2f} bytes of range proof per parameter."
     )
     print("\nMilliseconds of CPU per ciphertext, one core")
     output.table(_rows(given, single, 1e3, 1e3), _columns(single), "")

@@ -35,6 +35,11 @@ def of_operations(given: Operations) -> Iterator[Target]:
     ratio = fallback.costs["verify"].cpu / fallback.costs["encrypt"].cpu
     yield Target("verification of an update's proof, of its encryption, fallback", 0.3, ratio, False)
     yield Target("proof of an update", 4096, fallback.plaintext_proof, False, " bytes")
+    for words, name, bound in (("proof", "prove range", 62), ("check", "verify range", 63)):
+        micro = fallback.costs[name].cpu * given.facts.per_parameter * 1e6
+        yield Target(f"{words} of an update's ranges, fallback", bound, micro, False, " µs per parameter")
+    size = fallback.range_proof / given.facts.parameters
+    yield Target("range proof of an update", 29, size, False, " bytes per parameter")
     bucket = fallback.blob / given.facts.parameters
     yield Target("update in the bucket", 6, bucket, False, " bytes per parameter")
 

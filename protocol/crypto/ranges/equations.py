@@ -64,8 +64,8 @@ def polynomial(shape: Shape, weights: Weights, responses: Sequence[mpz], e: int)
 def _bilinear(shape: Shape, values: Sequence[mpz], others: Sequence[mpz]) -> list[mpz]:
     """For each equation 4·Σvᵢuᵢ over its digits (or the weight) plus Σvᵢuᵢ over its three squares."""
     products = [x * y for x, y in zip(values, others, strict=True)]
-    edges = range(0, shape.digits, BLOCK)
-    sums = [4 * sum(products[edge : min(edge + BLOCK, shape.digits)]) for edge in edges]
+    digits = products[: shape.digits]
+    sums = [4 * sum(digits[edge : edge + BLOCK]) for edge in range(0, len(digits), BLOCK)]
     if shape.weighted:
         sums.append(4 * products[shape.digits])
     return [total + sum(products[at : at + 3]) for total, at in zip(sums, _squares(shape), strict=True)]

@@ -35,7 +35,8 @@ Values = npt.NDArray[np.int64]
 def sizes(count: int) -> list[int]:
     """How many plaintexts each group has."""
     groups = -(-count // GROUP)
-    return [len(part) for part in np.array_split(np.empty(count, np.int8), groups)]
+    size, longer = divmod(count, groups)
+    return [size + 1] * longer + [size] * (groups - longer)
 
 
 def row_count(count: int) -> int:

@@ -90,14 +90,14 @@ class Sizes:
 
     @classmethod
     def of(cls, key: PublicKey, shape: Shape, exponent: Exponent) -> Sizes:
-        """Each mask hides a 128-bit challenge times what it masks, with the slack."""
+        """Each mask hides a 128-bit challenge times what it masks, with the slack, more for many masks."""
         n_bits, challenged = key.profile.modulus_bits, CHALLENGE_BITS + SLACK_BITS
         # Σ ρₖxₖ, where ρₖ adds up ROWS weights of 128 bits
         folded = CHALLENGE_BITS + ROWS.bit_length() + exponent.bits(n_bits) + shape.ciphertexts.bit_length()
         return cls(
             residue=byte_width(key.n),
             ciphertext=key.width,
-            mask=shape.value_bits + challenged,
+            mask=shape.value_bits + challenged + shape.values.bit_length(),
             blind=n_bits + SLACK_BITS,
             blind_mask=n_bits + SLACK_BITS + challenged,
             exponent_mask=folded + challenged,
