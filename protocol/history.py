@@ -151,7 +151,7 @@ class History:
     `model` is the digest of the current global model, `opened` how many rounds made it. `out` are the members
     whose own commit was refused: for good. `missed` counts the rounds in a row without a member's
     contribution; `viewed` is the last slot that a member's records show it had read; `spent` has the sums
-    sealed from each base model; from the first discarded sum on updates are `ranged`.
+    sealed from each base model; updates are `ranged` from the first discarded sum on, or from the start.
     """
 
     manifest: Manifest
@@ -180,7 +180,7 @@ class History:
     @classmethod
     def empty(cls, manifest: Manifest) -> History:
         """Before the first slot."""
-        return cls(manifest, manifest.job, manifest.model)
+        return cls(manifest, manifest.job, manifest.model, ranged=manifest.encoding.ranged)
 
     @property
     def over(self) -> bool:

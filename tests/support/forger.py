@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from gmpy2 import mpz
 
+from protocol.aggregation import Aggregation, _stored
 from protocol.crypto.ranges import DigitsInRange, equations
 from protocol.crypto.ranges.digits import challenge
 from protocol.crypto.ranges.equations import Weights
@@ -17,6 +18,8 @@ from protocol.crypto.ranges.parts import Parts
 from protocol.crypto.ranges.rows import BLOCK, Rows
 from protocol.crypto.ranges.squares import three_squares
 from protocol.crypto.transcript import Context
+from protocol.encoding.header import Kind
+from protocol.records import Blob
 
 
 def values_of(
@@ -64,3 +67,19 @@ def forge(
     responses = [a + e * y for a, y in zip(masks, values, strict=True)]
     hiding = (mpz(7 + 5 * e), mpz(13 + 11 * e), exponent_mask + e * exponent)
     return Parts(first, mask, linear, constant, folded, *hiding, responses).to_bytes(sizes)
+
+
+def forge_update(
+    aggregation: Aggregation, member: int, digits: Sequence[Sequence[int]], weight: int = 1
+) -> tuple[bytes, Blob]:
+    """What `member` stores in round 1 that encrypts and proves any `digits` (plaintexts by slots)."""
+    shape, key = aggregation.ranged_codec.shape(member), aggregation.key.public
+    context = aggregation.context(1, member)
+    packed = [sum((shape.offset + int(v)) << shape.width * j for j, v in enumerate(row)) for row in digits]
+    plaintexts = [mpz(plaintext) % key.n for plaintext in packed + [weight] * shape.weighted]
+    made = aggregation._encryptor.encrypt(plaintexts)
+    statement = DigitsInRange(key, shape, made.ciphertexts)
+    proof = forge(statement, values_of(statement, context, digits, weight), made.exponents, context)
+    known = aggregation._prove_known(1, member, plaintexts, made)
+    header = aggregation.header(Kind.RANGED, 1, member, ranged=True)
+    return _stored(header, made.ciphertexts, known + proof)

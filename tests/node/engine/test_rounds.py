@@ -7,11 +7,13 @@ import pytest
 import trio
 from gmpy2 import mpz
 from support.dealer import deal
+from support.forger import forge_update
 from support.manifests import manifest
 
 from node.crypto.desk import Desk
 from node.crypto.service import CryptoFailed
 from node.engine import rounds
+from node.learning.task import Update
 from node.weights import WeightStore, encode_weights
 from node.workers.wire import error_from, error_to
 from protocol import effects
@@ -122,6 +124,46 @@ class Cohort:
         shares = tuple((member, self.share(member, total)) for member in (1, 2))
         await self.work.open_sum(effects.OpenSum(1, AGGREGATE, shares, EVERYONE, self.model))
         return self.given[-1]
+
+
+class Learner:
+    """Trains to the same update whatever the model."""
+
+    async def train(self, assignment, weights):
+        return Update(tuple(UPDATE[spec.name] for spec in TENSORS), 100, {})
+
+
+def ranged_round(cohort, third=None):
+    """Member 1's work in a whole ranged round; inputs that come of it. `third` is member 3's update."""
+    made = {m: cohort.aggregation.contribute(1, m, UPDATE, 100, ranged=True) for m in (2, 3)}
+    made[3] = third or made[3]
+    cohort.blobs = {member: cohort.objects.keep(data, blob) for member, (data, blob) in made.items()}
+    cohort.work._learner, cohort.work._tell = Learner(), lambda event, fields: None
+
+    async def main():
+        work = cohort.work
+        await work.contribute(effects.Contribute(1, cohort.model, ranged=True))
+        cohort.blobs[1] = cohort.given[-1].blob
+        for member in (2, 3):
+            await work.check_commit(effects.CheckCommit(1, member, cohort.blobs[member], ranged=True))
+            if cohort.given[-1].refusal:
+                return
+        cohort.crypto.desk = cohort.desk(1)  # a new worker knows nothing of what the last one checked
+        sealed = tuple(sorted(cohort.blobs.items()))
+        await work.sum_sealed(effects.SumSealed(1, sealed, ranged=True))
+        await work.release_share(effects.ReleaseShare(1, AGGREGATE))
+        own = cohort.given[-1].blob
+        data = [cohort.objects.path(blob.object).read_bytes() for _, blob in sealed]
+        check = cohort.aggregation.check_update
+        rows = [check(1, m, blob, [each], ranged=True) for (m, blob), each in zip(sealed, data, strict=True)]
+        total = cohort.aggregation.sum(rows)
+        other = cohort.aggregation.release(1, DEALT.shares[2], AGGREGATE, total, ranged=True)
+        shares = ((1, own), (2, cohort.objects.keep(*other)))
+        await work.check_share(effects.CheckShare(1, 2, AGGREGATE, shares[1][1]))
+        await work.open_sum(effects.OpenSum(1, AGGREGATE, shares, EVERYONE, cohort.model))
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    return cohort.given
 
 
 def at_slot(index, change):
@@ -239,3 +281,27 @@ def test_a_lost_worker_refuses_nobody(tmp_path):
     cohort = Cohort(tmp_path, losses=2)
     assert check(cohort, 2) == [CommitChecked(1, 2, "")]
     assert cohort.crypto.asked == ["check-update"] * 3
+
+
+def test_a_ranged_round_is_checked_summed_and_opened_as_one(tmp_path):
+    cohort = Cohort(tmp_path, PRIVATE)
+    *_, opened = ranged_round(cohort)
+    assert opened.discarded == ""
+    np.testing.assert_allclose(cohort.store.get(opened.model)["w"], 0.25, atol=2e-4)
+
+
+@pytest.mark.parametrize(("digit", "weight"), [(1 << 17, 100), (0, 60_000)])
+def test_who_would_spoil_a_ranged_round_is_refused_by_name_before_it_is_summed(tmp_path, digit, weight):
+    cohort = Cohort(tmp_path, PRIVATE)
+    shape = cohort.aggregation.ranged_codec.shape(3)
+    digits = [[digit, *[0] * (shape.slots - 1)], *[[0] * shape.slots] * (shape.count - 1)]
+    *_, checked = ranged_round(cohort, forge_update(cohort.aggregation, 3, digits, weight))
+    assert checked.member == 3
+    assert "out of range" in checked.refusal
+    assert "sum" not in cohort.crypto.asked
+
+
+def test_an_update_without_its_range_proof_is_refused_in_a_ranged_round(tmp_path):
+    cohort = Cohort(tmp_path, PRIVATE)
+    *_, checked = ranged_round(cohort, cohort.aggregation.contribute(1, 3, UPDATE, 100))
+    assert "kind" in checked.refusal

@@ -4,13 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from gmpy2 import mpz
 from support.dealer import deal
-from support.forger import forge, values_of
+from support.forger import forge_update
 from support.manifests import manifest
 
 from protocol.aggregation import Aggregation, _stored
-from protocol.crypto.ranges import DigitsInRange, rows
+from protocol.crypto.ranges import rows
 from protocol.crypto.sigma import ProofRejected
 from protocol.encoding.header import Kind
 from protocol.errors import MemberFault
@@ -31,20 +30,6 @@ def aggregation_of(weights=EQUAL, shape=SMALL, bits=16, ranged=False):
 
 def random_update(aggregation):
     return {t.name: RNG.uniform(-t.clip, t.clip, t.shape) for t in aggregation.codec.layout.tensors}
-
-
-def forged(aggregation, member, digits, weight=1):
-    """What a member stores that may encrypt and prove anything: any `digits` (plaintexts by slots)."""
-    codec, key = aggregation.ranged_codec, aggregation.key.public
-    shape, context = codec.shape(member), aggregation.context(1, member)
-    packed = [sum((shape.offset + int(v)) << shape.width * j for j, v in enumerate(row)) for row in digits]
-    plaintexts = [mpz(plaintext) % key.n for plaintext in packed + [weight] * shape.weighted]
-    made = aggregation._encryptor.encrypt(plaintexts)
-    statement = DigitsInRange(key, shape, made.ciphertexts)
-    values = values_of(statement, context, digits, weight)
-    proof = forge(statement, values, made.exponents, context)
-    known = aggregation._prove_known(1, member, plaintexts, made)
-    return _stored(aggregation.header(Kind.RANGED, 1, member, ranged=True), made.ciphertexts, known + proof)
 
 
 def check(aggregation, member, made):
@@ -104,7 +89,7 @@ def test_accepted_contributions_at_their_bounds_open_to_something_applicable(sha
     """Far beyond any clip, and accepted: averages are cut to the clip, no digit touches its neighbours."""
     aggregation = aggregation_of(weights, shape)
     made = {
-        member: forged(aggregation, member, extreme(aggregation, sign))
+        member: forge_update(aggregation, member, extreme(aggregation, sign))
         for member, sign in zip((1, 2, 3), signs, strict=True)
     }
     average = opened(aggregation, made)
@@ -124,7 +109,7 @@ def test_one_member_alone_cannot_spoil_a_ranged_sum():
         )
         digits[0, 0] = digit
         with pytest.raises(ProofRejected, match="member 3: a digit or the weight"):
-            check(aggregation, 3, forged(aggregation, 3, digits.tolist(), weight))
+            check(aggregation, 3, forge_update(aggregation, 3, digits.tolist(), weight))
 
 
 def test_digits_are_held_to_the_members_own_weight():
@@ -132,9 +117,9 @@ def test_digits_are_held_to_the_members_own_weight():
     shapes = [aggregation.ranged_codec.shape(member) for member in (1, 2)]
     digits = np.zeros((shapes[0].count, shapes[0].slots), int)
     digits[0, 0] = 2 * shapes[0].peak + 1
-    check(aggregation, 2, forged(aggregation, 2, digits.tolist()))
+    check(aggregation, 2, forge_update(aggregation, 2, digits.tolist()))
     with pytest.raises(ProofRejected, match="member 1"):
-        check(aggregation, 1, forged(aggregation, 1, digits.tolist()))
+        check(aggregation, 1, forge_update(aggregation, 1, digits.tolist()))
 
 
 def test_a_ranged_round_takes_ranged_updates_alone_and_the_other_way_round():
@@ -166,7 +151,7 @@ def test_a_copied_update_is_refused_even_with_a_proof_of_its_own_knowledge():
     header = aggregation.header(Kind.RANGED, 1, 2, ranged=True)
     with pytest.raises(ProofRejected, match="member 2"):
         check(aggregation, 2, _stored(header, ciphertexts, proof))
-    own = forged(aggregation, 2, extreme(aggregation, 1))
+    own = forge_update(aggregation, 2, extreme(aggregation, 1))
     for mixed in (proof[:-size] + own[0][-size:], own[0][-len(proof) : -size] + proof[-size:]):
         with pytest.raises(ProofRejected, match="member 2"):
             check(aggregation, 2, _stored(header, ciphertexts, mixed))

@@ -2,6 +2,7 @@
 
 from itertools import combinations
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -347,6 +348,16 @@ def test_a_discarded_sum_is_no_opened_round_and_asks_for_proofs_of_range():
     assert history.past[0].model == world.manifest.model
     kinds = (effects.Contribute, effects.CheckCommit, effects.SumSealed)
     assert {(e.round, e.ranged) for e in asked if isinstance(e, kinds)} == {(1, False), (2, True), (3, True)}
+
+
+def test_a_job_may_ask_for_proofs_of_range_from_its_first_round_on():
+    encoding = msgspec.structs.replace(manifest(4).encoding, ranged=True)
+    world, asked = World(manifest(4, rounds=1, encoding=encoding)), []
+    perform = world.perform
+    world.perform = lambda member, effect: asked.append(effect) or perform(member, effect)
+    world.start()
+    kinds = (effects.Contribute, effects.CheckCommit, effects.SumSealed)
+    assert {(e.round, e.ranged) for e in asked if isinstance(e, kinds)} == {(1, True)}
 
 
 def test_after_a_discarded_sum_nobody_can_be_left_out_of_the_next():
