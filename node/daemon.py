@@ -19,6 +19,7 @@ from node.card import own_card
 from node.cli.parser import starlingd_parser
 from node.config import Config, load_config
 from node.control.server import ControlServer
+from node.engine.background import Background
 from node.engine.job import Surroundings
 from node.files import private_directory
 from node.funds import Funds
@@ -55,7 +56,9 @@ class Daemon:
             bucket=own_bucket(config),
             admission=admission(config),
             funds=Funds(config.ledger, self._keys.wallet),
+            background=Background(),
         )
+        self._background = around.background
         self._addresses: tuple[str, ...] = config.network.listen
         self._scope = trio.CancelScope()
         self._jobs = Jobs(around, self._book, self._own_card)
@@ -104,6 +107,7 @@ class Daemon:
                 async with trio.open_nursery() as nursery:
                     addresses = await nursery.start(self._mesh.run)
                     self._addresses = tuple(str(address) for address in addresses)
+                    await nursery.start(self._background.run)
                     await nursery.start(self._jobs.run)
                     nursery.start_soon(self._pump_peers)
                     await nursery.start(ControlServer(self._operator, self.config.socket).run)
@@ -124,7 +128,7 @@ class Daemon:
         async for event in self._mesh.events:
             match event:
                 case PeerUp(member=contact):
-                    await self._jobs.peer_up(contact)
+                    self._jobs.peer_up(contact)
                 case PeerDown():
                     continue  # the mesh has logged it, and redials
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 
@@ -11,14 +14,15 @@ from trio_typing import TaskStatus
 
 from node.consent import Consent, NotConsented, check_consent, check_policy
 from node.engine.answers import Answers
-from node.engine.job import JobNode, Surroundings
+from node.engine.job import JobNode, Surroundings, learner_config
 from node.envelope import Core, Envelope, Label, OrderWanted
-from node.network import Deliver
+from node.faults import kinds, places
+from node.network import Deliver, NotConnected
 from node.peers import Card, PeerBook
 from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.inputs import JobAccepted, JobDeclined
 from protocol.manifest import Manifest
-from protocol.messages import Message, Propose
+from protocol.messages import Decline, Message, Propose
 from protocol.words import Reason
 
 log = structlog.get_logger()
@@ -26,8 +30,17 @@ log = structlog.get_logger()
 TURN_SECONDS = 1.0
 """Between looks at whether the job before is over."""
 
-MAX_OPEN_PROPOSALS = 16
-"""Jobs that may wait for the operator at once: a peer cannot fill the disk with proposals."""
+MAX_OPEN_PROPOSALS, MAX_OPEN_BY_PEER = 16, 4
+"""Jobs that may wait for the operator at once, in all and of one proposer: each is up to 1 MiB of journal."""
+
+MAX_DECLINED = 16
+"""Declined jobs that are still shown; of older ones only the digest is kept."""
+
+PROPOSALS, PROPOSAL_SECONDS = 6, 60.0
+"""New jobs of one peer within so many seconds: each costs some writes, and by policy a learner."""
+
+DECLINE_SECONDS = 30.0
+"""For a proposer to be told no."""
 
 
 class NotItsTurn(OperatorFault):
@@ -42,9 +55,11 @@ class Jobs:
         self._book = book
         self._own = own
         self._jobs: dict[bytes, JobNode] = {}
+        self._proposed: defaultdict[int, deque[float]] = defaultdict(lambda: deque(maxlen=PROPOSALS))
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.Lock()
         self._answers = Answers()
+        self._adding = trio.Lock()
 
     def __iter__(self) -> Iterator[JobNode]:
         return iter(list(self._jobs.values()))
@@ -83,18 +98,19 @@ class Jobs:
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Go on with every job in the journal, and with those that come; started when the old ones are open.
 
-        A job that cannot go on is logged, and costs no other.
+        One that cannot be opened is tried again, then set aside, and costs no other: see `Compartment`.
         """
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._answers.run)
             for stored in self._around.journal.jobs():
+                job = self._job(stored.manifest, stored.me, stored.proposer)
                 try:
-                    job = self.begin(stored.manifest, stored.me)
-                except StarlingError as error:
-                    log.error("JobNotResumed", job=stored.manifest.job.hex(), reason=str(error))
-                else:
-                    self._accept_by_policy(job)
+                    job.open()
+                except Exception as error:
+                    log.error("JobNotOpened", job=job.job.hex(), error=kinds(error), at=places(error))
+                self._start(job)
+                self._accept_by_policy(job)
             task_status.started()
             await trio.sleep_forever()
 
@@ -107,21 +123,28 @@ class Jobs:
             return job
 
     async def _add(self, manifest: Manifest, me: int, proposer: int) -> JobNode:
-        """Remember a job that is new here, and run it."""
-        await trio.to_thread.run_sync(self._around.journal.add_job, manifest, me)
-        job = self.begin(manifest, me)
+        """Remember a job that is new here, and run it; what fails before leaves nothing behind."""
+        job = self._job(manifest, me, proposer)
+        job.open()
+        await self._forget_declined()
+        await trio.to_thread.run_sync(self._around.journal.add_job, manifest, me, proposer)
         log.info("JobProposed", job=manifest.job.hex(), name=manifest.name, proposer=proposer)
+        self._start(job)
         return job
 
-    def begin(self, manifest: Manifest, me: int) -> JobNode:
-        """Open a job, and run it unless its operator has paused it."""
-        contacts = self._book.roster_contacts(manifest.roster, self._around.keys.identity.peer_id)
-        job = JobNode(self._around, manifest, me, contacts)
-        job.open()
-        self._jobs[manifest.job] = job
-        if not job.paused:
-            self._start(job)
-        return job
+    def _job(self, manifest: Manifest, me: int, proposer: int) -> JobNode:
+        def contacts() -> dict[int, int]:
+            return self._book.roster_contacts(manifest.roster, self._around.keys.identity.peer_id)
+
+        return JobNode(self._around, manifest, me, proposer, contacts)
+
+    async def _forget_declined(self) -> None:
+        """Keep the last jobs that were declined before they began, and of older ones the digest alone."""
+        for job in [job for job in self if job.never_began][:-MAX_DECLINED]:
+            await job.leave()
+            await trio.to_thread.run_sync(self._around.journal.refuse_job, job.job)
+            del self._jobs[job.job]
+            await trio.to_thread.run_sync(shutil.rmtree, job.folder, True)
 
     async def accept(self, job: JobNode, consent: Consent) -> None:
         """Check that this node can take part in a job, and accept it; declined, it raises what differs.
@@ -155,10 +178,10 @@ class Jobs:
             await job.unpause()
             self._start(job)
 
-    async def peer_up(self, contact: int) -> None:
+    def peer_up(self, contact: int) -> None:
         """A connection to a contact came up."""
         for job in self:
-            await job.peer_up(contact)
+            job.peer_up(contact)
 
     async def take(self, contact: int, message: bytes) -> None:
         """Take in a contact's message. Raises a `StarlingError` for one that is not allowed."""
@@ -192,20 +215,33 @@ class Jobs:
     def _start(self, job: JobNode) -> None:
         if self._nursery is None:
             raise OperatorFault("the daemon is not running")
-        self._nursery.start_soon(self._run_job, job)
-
-    async def _run_job(self, job: JobNode) -> None:
-        """A job's core is told what peers are there."""
-        for peer in self._around.mesh.peers():
-            if peer.connected_since is not None:
-                await job.peer_up(peer.member)
-        await job.run()
+        self._jobs[job.job] = job
+        self._nursery.start_soon(job.run)
 
     async def _take_proposal(self, contact: int, message: Message) -> None:
-        """A peer proposes a job that is new here: remember it, and ask the operator or the policy."""
+        """A peer proposes a job that is new here: remember it, and ask the operator or the policy.
+
+        Whatever this node cannot take part in, or has no room for, is refused before anything is stored.
+        """
         if not isinstance(message.content, Propose):
             return
-        manifest, policy = message.content.manifest, self._around.config.policy
+        manifest = message.content.manifest
+        if await trio.to_thread.run_sync(self._around.journal.is_refused, manifest.job):
+            self._say_no(contact, manifest.job, Reason.OPERATOR)
+            return
+        me, proposer = self._check_proposal(contact, manifest)
+        try:
+            learner_config(self._around.config, manifest.task, manifest.parameters)
+        except OperatorFault:
+            self._say_no(contact, manifest.job, Reason.NOT_POSSIBLE)
+            raise
+        async with self._adding:
+            if manifest.job not in self._jobs:
+                self._check_room(contact, proposer, manifest)
+                self._accept_by_policy(await self._add(manifest, me, proposer))
+
+    def _check_proposal(self, contact: int, manifest: Manifest) -> tuple[int, int]:
+        """This node's index in the roster, and the proposer's. Raises `MemberFault` for a false proposal."""
         manifest.check()
         me = manifest.roster.index_of_peer(self._around.keys.identity.peer_id)
         proposer = manifest.roster.index_of_peer(self._book.cards[contact].peer)
@@ -213,12 +249,30 @@ class Jobs:
             raise MemberFault("a proposal whose roster lacks its sender or this node")
         if manifest.roster.member(me) != self._own().member():
             raise MemberFault("a proposal with other keys for this node", member=proposer)
-        if manifest.allow_insecure_key and not policy.insecure_keys:
+        if manifest.allow_insecure_key and not self._around.config.policy.insecure_keys:
             raise MemberFault("a proposal with an insecure key", member=proposer)
-        if sum(job.undecided for job in self) >= MAX_OPEN_PROPOSALS:
+        return me, proposer
+
+    def _check_room(self, contact: int, proposer: int, manifest: Manifest) -> None:
+        """Raise `MemberFault` where more wait for the operator, or come at once, than one can look at."""
+        peer = manifest.roster.member(proposer).peer
+        waiting = [job.manifest.roster.member(job.proposer).peer for job in self if job.undecided]
+        if len(waiting) >= MAX_OPEN_PROPOSALS or waiting.count(peer) >= MAX_OPEN_BY_PEER:
             raise MemberFault("too many proposals wait for the operator", member=proposer)
-        job = await self._add(manifest, me, proposer)
-        self._accept_by_policy(job)
+        times, now = self._proposed[contact], trio.current_time()
+        if len(times) == PROPOSALS and now - times[0] < PROPOSAL_SECONDS:
+            raise MemberFault("too many proposals within a minute", member=proposer)
+        times.append(now)
+
+    def _say_no(self, contact: int, job: bytes, reason: Reason) -> None:
+        """Tell a proposer, beside everything else, that its job does not take place here."""
+
+        async def tell() -> None:
+            envelope = Envelope(job, Core(Message(Decline(job, reason)).to_bytes()))
+            with contextlib.suppress(NotConnected):
+                await self._around.mesh.send(contact, envelope.to_bytes())
+
+        self._around.background.start(("decline", contact), DECLINE_SECONDS, tell)
 
     def _accept_by_policy(self, job: JobNode) -> None:
         """Whatever leaks waits for the operator: what a peer proposes is no consent to it."""
@@ -240,3 +294,6 @@ class Jobs:
                 await trio.sleep(TURN_SECONDS)
             except StarlingError:
                 return  # logged, and the job declined, where it was raised
+            except Exception as error:
+                log.error("JobNotAccepted", job=job.job.hex(), error=kinds(error), at=places(error))
+                return

@@ -1,14 +1,17 @@
 """The journal: what must survive a crash, in SQLite.
 
 Entries are durable when `append` returns (WAL, fsync at every commit). The confirmed slots beside them spare
-a restart from reading the whole order again. Entries that hold secrets are encrypted with the journal's key.
+a restart from reading the whole order again. Entries that hold secrets are encrypted with the journal's key;
+what is deleted is overwritten, and a share that is destroyed is gone from the write-ahead log as well.
+Any call raises `JournalUnavailable` while the disk is full, read-only or broken, and changes nothing then.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
 from pathlib import Path
@@ -17,16 +20,22 @@ from typing import Concatenate, ParamSpec, TypeVar
 import nacl.exceptions
 import nacl.secret
 import nacl.utils
+import structlog
 
-from protocol.errors import OperatorFault
+from protocol.errors import OperatorFault, StarlingError
 from protocol.inputs import Confirmed
 from protocol.journal import AnyEntry, Entry, HeldShare
 from protocol.manifest import Manifest
 
 KEY_BYTES = nacl.secret.SecretBox.KEY_SIZE
 
+MAX_REFUSED = 4096
+"""Digests of jobs that were refused: so many may be proposed again before one of them is asked about anew."""
+
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (job BLOB PRIMARY KEY, me INTEGER NOT NULL, manifest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS jobs (
+    job BLOB PRIMARY KEY, me INTEGER NOT NULL, proposer INTEGER NOT NULL, manifest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS entries (
     job BLOB NOT NULL, position INTEGER NOT NULL, sealed INTEGER NOT NULL, data BLOB NOT NULL,
     PRIMARY KEY (job, position));
@@ -43,10 +52,11 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 
 @dataclass(frozen=True)
 class StoredJob:
-    """A job this node knows, and its index in the job's roster."""
+    """A job this node knows, its index in the job's roster, and that of the member who proposed it."""
 
     manifest: Manifest
     me: int
+    proposer: int
 
 
 @dataclass(frozen=True)
@@ -58,16 +68,28 @@ class KeptSlot:
     transaction: str
 
 
+class JournalUnavailable(OperatorFault):
+    """The journal's disk does not take or give what is asked; nothing was changed, and later it may."""
+
+
+log = structlog.get_logger()
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def _alone(method: Callable[Concatenate[Journal, P], R]) -> Callable[Concatenate[Journal, P], R]:
-    """One thread at a time: SQLite's connection has one transaction."""
+    """One thread at a time, as SQLite's connection has one transaction; what the disk refuses has a type."""
 
     def locked(self: Journal, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with self._lock:
-            return method(self, *args, **kwargs)
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.Error as error:
+                raise JournalUnavailable(
+                    f"the journal's disk fails: {error}",
+                    remedy="make room on it, and let the node's user write; work then goes on by itself",
+                ) from error
 
     return update_wrapper(locked, method)
 
@@ -88,10 +110,15 @@ class Journal:
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA secure_delete=ON")
             self._db.executescript(_SCHEMA)
         except sqlite3.OperationalError as error:
+            locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
             raise OperatorFault(
-                f"the journal {path} cannot be opened: {error}", remedy="is another starlingd using it?"
+                f"the journal {path} cannot be opened: {error}",
+                remedy="is another starlingd using it?"
+                if locked
+                else "make room on its disk, and let the node's user write there",
             ) from error
         except sqlite3.DatabaseError as error:
             raise OperatorFault(
@@ -102,35 +129,60 @@ class Journal:
         """Close the file."""
         self._db.close()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All that the body writes, or nothing of it; durable at its end."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
     @_alone
-    def add_job(self, manifest: Manifest, me: int) -> None:
+    def add_job(self, manifest: Manifest, me: int, proposer: int) -> None:
         """Remember a job; again is no harm."""
-        row = (manifest.job, me, manifest.to_bytes())
-        self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?)", row)
+        row = (manifest.job, me, proposer, manifest.to_bytes())
+        self._db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?)", row)
 
     @_alone
     def jobs(self) -> list[StoredJob]:
-        """All jobs, oldest first."""
-        rows = self._db.execute("SELECT me, manifest FROM jobs ORDER BY rowid").fetchall()
-        return [StoredJob(Manifest.from_bytes(manifest), me) for me, manifest in rows]
+        """All jobs, oldest first. One whose manifest this release cannot read is left out, and logged."""
+        rows = self._db.execute("SELECT job, me, proposer, manifest FROM jobs ORDER BY rowid").fetchall()
+        found = []
+        for job, me, proposer, manifest in rows:
+            try:
+                found.append(StoredJob(Manifest.from_bytes(manifest), me, proposer))
+            except StarlingError as error:
+                log.error("JobNotResumed", job=job.hex(), reason=str(error))
+        return found
+
+    @_alone
+    def refuse_job(self, job: bytes) -> None:
+        """Forget everything about a job but that it was refused; that is known of the last `MAX_REFUSED`."""
+        with self._transaction():
+            for table in ("jobs", "entries", "grants", "rounds"):
+                self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job,))  # noqa: S608
+            self._db.execute("INSERT OR IGNORE INTO refused (job) VALUES (?)", (job,))
+            self._db.execute(
+                "DELETE FROM refused WHERE number <= (SELECT MAX(number) FROM refused) - ?", (MAX_REFUSED,)
+            )
+
+    @_alone
+    def is_refused(self, job: bytes) -> bool:
+        """Whether the job is known to have been refused here."""
+        return self._db.execute("SELECT 1 FROM refused WHERE job = ?", (job,)).fetchone() is not None
 
     @_alone
     def append(self, job: bytes, entries: Sequence[AnyEntry]) -> None:
-        """Write all of `entries`, or none; durable on return. `OperatorFault` when the disk is full."""
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        """Write all of `entries`, or none; durable on return."""
+        with self._transaction():
             (last,) = self._db.execute(
                 "SELECT COALESCE(MAX(position), 0) FROM entries WHERE job = ?", (job,)
             ).fetchone()
             rows = [(job, last + 1 + i, *self._sealed(entry)) for i, entry in enumerate(entries)]
             self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise OperatorFault(
-                f"the journal cannot be written: {error}", remedy="free disk space, then restart"
-            ) from error
 
     @_alone
     def entries(self, job: bytes) -> list[AnyEntry]:
@@ -140,17 +192,21 @@ class Journal:
 
     @_alone
     def destroy_shares(self, job: bytes, but: int) -> None:
-        """Overwrite the secrets of held shares of all attempts but one; the entries themselves stay."""
+        """Overwrite the secrets of held shares of all attempts but one, also in the write-ahead log.
+
+        The entries themselves stay.
+        """
         rows = self._db.execute("SELECT position, data FROM entries WHERE job = ? AND sealed = 1", (job,))
-        for position, data in rows.fetchall():
-            entry = self._opened(True, data)
-            if isinstance(entry, HeldShare) and entry.attempt != but and entry.secret:
-                emptied = Entry(HeldShare(entry.attempt, entry.key, b"")).to_bytes()
-                self._db.execute("PRAGMA secure_delete=ON")
-                self._db.execute(
-                    "UPDATE entries SET sealed = 0, data = ? WHERE job = ? AND position = ?",
-                    (emptied, job, position),
-                )
+        with self._transaction():
+            for position, data in rows.fetchall():
+                entry = self._opened(True, data)
+                if isinstance(entry, HeldShare) and entry.attempt != but and entry.secret:
+                    emptied = Entry(HeldShare(entry.attempt, entry.key, b"")).to_bytes()
+                    self._db.execute(
+                        "UPDATE entries SET sealed = 0, data = ? WHERE job = ? AND position = ?",
+                        (emptied, job, position),
+                    )
+        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _sealed(self, entry: AnyEntry) -> tuple[int, bytes]:
         data = Entry(entry).to_bytes()
@@ -175,7 +231,8 @@ class Journal:
              kept.snapshot, kept.transaction)
             for kept in slots
         ]  # fmt: skip
-        self._db.executemany("INSERT OR IGNORE INTO slots VALUES (?, ?, ?, ?, ?, ?)", rows)
+        with self._transaction():
+            self._db.executemany("INSERT OR IGNORE INTO slots VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     @_alone
     def slots(self, head: str, authors: Sequence[str]) -> list[KeptSlot]:

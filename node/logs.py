@@ -6,14 +6,16 @@ people and alerts. `config/events.md` lists all names.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, MutableMapping
+from io import TextIOBase
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 
@@ -44,7 +46,7 @@ def recent(event: str, seconds: float) -> int:
 
 def setup_logs(file: Path | None, level: str, **fields: object) -> None:
     """Send structlog's events to `file` (0600, appended) or standard output; `fields` go on every line."""
-    stream = _open(file) if file else sys.stdout
+    lines = Lines(_open(file) if file else sys.stdout.fileno())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -58,7 +60,7 @@ def setup_logs(file: Path | None, level: str, **fields: object) -> None:
             structlog.processors.JSONRenderer(default=_plain),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", lines)),
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.clear_contextvars()
@@ -66,10 +68,37 @@ def setup_logs(file: Path | None, level: str, **fields: object) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
 
 
-def _open(file: Path) -> TextIO:
+class Lines(TextIOBase):
+    """Where lines go. A full disk, or a reader that is gone, loses lines; it never stops who writes one.
+
+    The next line that is taken begins with how many were lost.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lost = 0
+        self._torn = False
+
+    def write(self, text: str) -> int:
+        """Write a whole line at once."""
+        mended = "\n" if self._torn else ""
+        if self._lost:
+            mended += json.dumps({"event": "LinesLost", "level": "warning", "lines": self._lost}) + "\n"
+        data = (mended + text).encode(errors="backslashreplace")
+        try:
+            written = os.write(self._descriptor, data)
+        except OSError:
+            written = 0
+        if written == len(data):
+            self._lost, self._torn = 0, False
+        else:
+            self._lost, self._torn = self._lost + 1, self._torn or written > 0
+        return len(text)
+
+
+def _open(file: Path) -> int:
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    return os.fdopen(descriptor, "a", buffering=1)
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def redact(logger: object, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

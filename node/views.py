@@ -9,7 +9,7 @@ from node.consent import mark
 from node.engine.bulletin import Figures
 from node.engine.job import JobNode
 from node.engine.traffic import Total
-from node.ledger.interface import LedgerState
+from node.ledger.interface import LedgerState, LedgerStatus
 from node.network import PeerStatus
 from node.peers import Card
 from protocol.history import EndedRound
@@ -17,6 +17,11 @@ from protocol.lifecycle import mismatches
 from protocol.waits import waiting_for
 
 PAUSED = "its operator here, who has paused it: starling job resume"
+SET_ASIDE = "its operator here, since it failed too often: starling job resume"
+
+
+NOT_SEEN = LedgerStatus(LedgerState.CONNECTING, "", 0.0, None, 0, 0, 0, None)
+"""Of a job that could not be opened: nobody looks at its head."""
 
 
 def peer_view(card: Card, standing: PeerStatus | None) -> dict[str, Any]:
@@ -50,16 +55,27 @@ def job_summary(job: JobNode) -> dict[str, Any]:
         "round": current.number if current is not None else len(state.history.past),
         "rounds": job.manifest.rounds,
         "opened": state.history.opened,
-        "waits_for": PAUSED if job.paused else str(waiting_for(state)),
+        "waits_for": _waits_for(job),
         "paused": job.paused,
+        "trouble": job.trouble,
         "over": job.over,
         "learnt": mark(job.manifest),
     }
 
 
+def _waits_for(job: JobNode) -> str:
+    if job.aside:
+        return SET_ASIDE
+    if job.paused:
+        return PAUSED
+    return "a new attempt after a failure here" if job.trouble else str(waiting_for(job.engine.state))
+
+
 def _phase(job: JobNode) -> str:
     """Where the job is, or how it ended."""
     state = job.engine.state
+    if job.aside:
+        return "set aside"
     if state.life.declined:
         return "declined"
     return "cut short" if job.settled and not state.history.over else state.history.phase.value
@@ -150,7 +166,7 @@ def round_views(job: JobNode) -> list[dict[str, Any]]:
 
 def head_view(job: JobNode) -> dict[str, Any]:
     """The head of a job as operators see it, also when it is closed for long."""
-    status, life = job.anchors.status, job.engine.state.life
+    status, life = job.head_status or NOT_SEEN, job.engine.state.life
     # A job that was settled before this start has not looked at its head since.
     seen = not job.settled or status.state is LedgerState.FINALISED
     view: dict[str, Any] = {
@@ -162,7 +178,7 @@ def head_view(job: JobNode) -> dict[str, Any]:
         "slot": job.engine.state.history.slots if job.over else status.slot,
         "snapshot": status.snapshot,
         "unsent": status.unsent,
-        "submitted": job.anchors.submitted,
+        "submitted": job.submitted,
     }
     if life.final is not None:
         wrong = mismatches(job.engine.state)
@@ -178,8 +194,8 @@ def head_view(job: JobNode) -> dict[str, Any]:
 
 
 def _head_state(job: JobNode, state: LedgerState) -> str:
-    if job.paused:
-        return "paused here"
+    if job.paused or job.aside:
+        return "paused here" if job.paused else "set aside here"
     return state.value if job.engine.state.life.accepted else "not accepted here"
 
 

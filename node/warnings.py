@@ -34,7 +34,8 @@ KEY_EVENTS = {
     "KeyShareMissing": "the share of the key in force is missing",
     "IdentityShared": "another process uses this node's identity",
 }
-LOST_EVENTS = ("JobNotResumed", "LedgerHistoryTruncated")
+LOST_EVENTS = ("JobNotResumed", "JobSetAside", "LedgerHistoryTruncated")
+FULL_EVENTS = ("ObjectNotKept", "JournalNotWritten")
 BUCKET_EVENTS = ("OwnBucketUnavailable", "StorageUnavailable")
 
 Recent = Callable[[str, float], int]
@@ -111,7 +112,7 @@ def _peers(peers: Sequence[View]) -> Iterator[Warned]:
 
 
 def _disk(disk: Disk, seen: Recent) -> Iterator[Warned]:
-    if disk.free < LEAST_FREE * disk.size or seen("ObjectNotKept", QUARTER):
+    if disk.free < LEAST_FREE * disk.size or any(seen(name, QUARTER) for name in FULL_EVENTS):
         yield Warned(
             "StarlingDiskFull",
             f"{disk.free / 1e9:.1f} of {disk.size / 1e9:.1f} GB are free for the node's state",

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from protocol.crypto.profiles import Profile, profile_named
+from protocol.encoding.errors import Excess
 from protocol.encoding.layout import MAX_TENSORS, Layout, Tensor
 from protocol.encoding.packing import Packing
 from protocol.encoding.ranged import RangedCodec
@@ -76,7 +77,7 @@ class Manifest(Wire, frozen=True):
     The job ends when `rounds` rounds were opened, or at round number `round_limit` at the latest.
     """
 
-    LIMIT: ClassVar[int] = 1024 * 1024
+    LIMIT: ClassVar[int] = 1024 * 1024 - 4096
     VALUES: ClassVar[int] = 12 * MAX_TENSORS
 
     version: Annotated[int, Meta(ge=1, le=1)]
@@ -124,6 +125,9 @@ class Manifest(Wire, frozen=True):
 
     def check(self) -> None:
         """Raise a `StarlingError` unless the parts fit together; every member checks before accepting."""
+        size = len(self.to_bytes())
+        if size > self.LIMIT:  # in a message it was checked with the message's limit, which is larger
+            raise Excess(f"a manifest of {size} bytes is larger than {self.LIMIT}")
         self.thresholds.check(self.roster.size, acknowledged=self.acknowledge_leaks)
         if self.round_limit < self.rounds:
             raise OperatorFault(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import traceback
-from pathlib import Path
 
 import structlog
 import trio
@@ -34,6 +32,7 @@ from node.control.wire import (
     parse_request,
     result_line,
 )
+from node.faults import places
 from protocol.errors import StarlingError
 
 log = structlog.get_logger()
@@ -95,7 +94,7 @@ class Session:
             answer = error_line(given, error_object(slow))
         except Exception as bug:  # a bug in one answer must not end the node: it is logged and told
             log.error(
-                "ControlRequestFailed", method=request.method[:80], error=type(bug).__name__, at=_places(bug)
+                "ControlRequestFailed", method=request.method[:80], error=type(bug).__name__, at=places(bug)
             )
             answer = error_line(given, internal_error())
         if request.id is not UNSET:
@@ -134,12 +133,6 @@ class Session:
                 await self._writer.send(line)
         del self._subscriptions[number]
         await self._writer.send(notification_line(ENDED, {"subscription": number}))
-
-
-def _places(bug: BaseException) -> list[str]:
-    """Where it happened, without the values of variables, which may be secret."""
-    frames = traceback.extract_tb(bug.__traceback__)
-    return [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames]
 
 
 class Pace:

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,12 +184,13 @@ class Cohort:
         self._head: trio.Process | None = None
         self._daemons: dict[int, trio.Process] = {}
 
-    async def start(self) -> None:
-        """Start the emulated head and all daemons; return when every control socket answers."""
+    async def start(self, away: Collection[int] = ()) -> None:
+        """Start the emulated head and all daemons but those `away`; return when their sockets answer."""
         await self._start_head()
-        for member in self.plan.members:
+        there = [member for member in self.plan.members if member.index not in away]
+        for member in there:
             await self.start_member(member.index)
-        for member in self.plan.members:
+        for member in there:
             await self._ready(member)
 
     async def _start_head(self) -> None:
@@ -278,11 +279,11 @@ async def _open(command: list[str], output: Path) -> trio.Process:
 
 
 @asynccontextmanager
-async def running(plan: Plan, *, keep: bool = False) -> AsyncIterator[Cohort]:
+async def running(plan: Plan, *, keep: bool = False, away: Collection[int] = ()) -> AsyncIterator[Cohort]:
     """A started cohort, stopped at the end whatever happens; with `keep` only on failure."""
     cohort = Cohort(plan)
     try:
-        await cohort.start()
+        await cohort.start(away)
         yield cohort
     except BaseException:
         await cohort.stop()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 import trio
 
+from node.engine.durable import until_done
 from node.journal import Journal, KeptSlot
 from node.ledger import anchor, interface
 from node.ledger.client.ledger import HydraLedger
@@ -128,7 +129,7 @@ class Anchors:
                 for slot, each in zip(slots, batch, strict=True)
             ]
             head = self._ledger.status().head_id or ""
-            await trio.to_thread.run_sync(self._journal.keep_slots, head, kept, self._authors)
+            await until_done(self._journal.keep_slots, head, kept, self._authors)
             self._give(Read(slots))
             self._read = slots[-1].slot
             self._moved.set()
@@ -164,7 +165,7 @@ class Anchors:
             status = self._ledger.status()
             state = status.state
             if status.head_id is not None:
-                await trio.to_thread.run_sync(remember_head, self._journal, self._job, status.head_id)
+                await until_done(remember_head, self._journal, self._job, status.head_id)
             if state is interface.LedgerState.OPEN:
                 self._give(HeadReady())
                 return
@@ -179,11 +180,11 @@ class Anchors:
     async def _deposit(self) -> None:
         """Deposit, or go on with a deposit that a restart interrupted."""
         fact = f"deposit {self._job.hex()}"
-        begun = await trio.to_thread.run_sync(self._journal.fact, fact)
+        begun = await until_done(self._journal.fact, fact)
         deposit = "" if begun is None else begun.decode()
         if not deposit or deposit not in await self._ledger.pending_deposits():
             deposit = await self._ledger.begin_deposit(await self._funds())
-            await trio.to_thread.run_sync(self._journal.set_fact, fact, deposit.encode())
+            await until_done(self._journal.set_fact, fact, deposit.encode())
         await self._ledger.end_deposit(deposit)
 
 

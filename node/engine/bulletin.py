@@ -14,7 +14,7 @@ import msgspec
 import structlog
 import trio
 
-from node.journal import Journal
+from node.journal import Journal, JournalUnavailable
 from node.stages import ROUND_EVENTS, seconds_of
 from node.workers.wire import Progress
 from protocol import effects
@@ -34,7 +34,8 @@ class Figures:
 
 
 class Bulletin:
-    """One job's, at member `me`. `run` keeps it; everything else may be called at any time."""
+    """One job's, at member `me`. `recall` what is in the journal, and `run` to keep it up to date; everything
+    else may be called at any time."""
 
     def __init__(self, job: bytes, me: int, journal: Journal) -> None:
         self._job = job
@@ -46,7 +47,10 @@ class Bulletin:
         self._wake = trio.Event()
         self.progress: dict[str, Progress] = {}
         self.rounds: defaultdict[int, Figures] = defaultdict(Figures)
-        for number, told in journal.rounds(job).items():
+
+    def recall(self) -> None:
+        """Know what the journal kept of each round."""
+        for number, told in self._journal.rounds(self._job).items():
             self.rounds[number] = msgspec.json.decode(told, type=Figures)
 
     def subscribe(self) -> trio.MemoryReceiveChannel[dict[str, Any]]:
@@ -96,12 +100,17 @@ class Bulletin:
             await self._write()
 
     async def _write(self) -> None:
-        """Nothing that was taken up is lost, also when cancelled."""
+        """Nothing that was taken up is lost, also when cancelled; on a full disk it waits for more."""
         while self._changed:
             number = self._changed.pop()
             told = msgspec.json.encode(self.rounds[number])
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._journal.keep_round, self._job, number, told)
+            try:
+                with trio.CancelScope(shield=True):
+                    await trio.to_thread.run_sync(self._journal.keep_round, self._job, number, told)
+            except JournalUnavailable as error:
+                log.warning("FiguresNotKept", round=number, reason=str(error))
+                self._changed.add(number)
+                return
 
     def _time(self, event: str, fields: dict[str, Any]) -> None:
         if event not in ROUND_EVENTS:

@@ -1,7 +1,8 @@
 """The engine of one job: one task owns the state; inputs go in through `give`, effects come out.
 
 Every effect runs in a task of its own and reports back with an input, except the journal, which the
-engine waits for. Work for a round, or for an attempt at the key, is cancelled when the core says so.
+engine waits for, however long its disk is full. Work for a round, or for an attempt at the key, is cancelled
+when the core says so.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
+from node.engine.durable import until_done
 from node.journal import Journal
 from node.logs import transition
 from protocol import core, effects
@@ -20,7 +22,7 @@ from protocol.inputs import Heard, Input, Persisted, Timer, Wake
 from protocol.state import State
 
 MAX_INPUTS = 100_000
-"""Inputs that may wait for the engine: far more than a cohort causes in the seconds a disk may take."""
+"""Inputs that may wait for the engine: far more than this node's own work causes while a disk is full."""
 
 MAX_HEARD = 8
 """Messages of one member among them: a member says a handful of things in a job."""
@@ -41,11 +43,12 @@ class Engine:
         self._work: dict[tuple[str, int], set[trio.CancelScope]] = {}
         self._changed = trio.Event()
         self._heard: Counter[int] = Counter()
+        self.stopped = False
 
     async def hear(self, heard: Heard) -> None:
         """Queue what a member says, once few enough of its messages wait."""
         while self._heard[heard.member] >= MAX_HEARD:
-            await self._changed.wait()
+            await self.changed()
         self._heard[heard.member] += 1
         self.give(heard)
 
@@ -56,19 +59,24 @@ class Engine:
     async def wait_for(self, condition: Callable[[State], bool]) -> None:
         """Return once the state fulfils `condition`."""
         while not condition(self.state):
-            await self._changed.wait()
+            await self.changed()
+
+    async def changed(self) -> None:
+        """Return at the next change of the state, or when the engine stops."""
+        await self._changed.wait()
 
     async def run(self, perform: Perform) -> None:
-        """Take inputs until cancelled; `perform` carries out one effect, whatever time it takes.
-
-        Raises `OperatorFault` when the journal cannot be written: nothing goes on without it.
-        """
-        async with trio.open_nursery() as nursery:
-            await self._take(Wake(), perform, nursery)
-            async for given in self._receive:
-                if isinstance(given, Heard):
-                    self._heard[given.member] -= 1
-                await self._take(given, perform, nursery)
+        """Take inputs until cancelled; `perform` carries out one effect, whatever time it takes."""
+        try:
+            async with trio.open_nursery() as nursery:
+                await self._take(Wake(), perform, nursery)
+                async for given in self._receive:
+                    if isinstance(given, Heard):
+                        self._heard[given.member] -= 1
+                    await self._take(given, perform, nursery)
+        finally:
+            self.stopped = True
+            self._tell_change()
 
     async def _take(self, given: Input, perform: Perform, nursery: trio.Nursery) -> None:
         try:
@@ -93,7 +101,7 @@ class Engine:
     async def _carry_out(self, effect: effects.Effect, perform: Perform, nursery: trio.Nursery) -> None:
         match effect:
             case effects.Append(entries=entries):
-                await trio.to_thread.run_sync(self._journal.append, self.state.history.job, entries)
+                await until_done(self._journal.append, self.state.history.job, entries)
             case effects.Emit():
                 log.info(effect.event, **transition(self.state.history.job, self.state.me, effect))
                 self._on_event(effect)

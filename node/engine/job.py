@@ -11,7 +11,10 @@ import trio
 from node.config import Config
 from node.crypto.service import CryptoWorker
 from node.engine.anchors import Anchors, is_head_of_another, known_head, make_ledger
+from node.engine.background import Background
 from node.engine.bulletin import Bulletin
+from node.engine.compartment import Compartment
+from node.engine.durable import until_done
 from node.engine.engine import Engine
 from node.engine.gaps import Gaps
 from node.engine.keymaking import make_key
@@ -28,6 +31,7 @@ from node.ledger.client.node import HydraNode
 from node.ledger.client.order import Recovered
 from node.ledger.client.session import Timing
 from node.ledger.errors import HistoryGap
+from node.ledger.interface import LedgerStatus
 from node.ledger.transaction import UTxO
 from node.logs import roster_line
 from node.network import Deliver, Mesh
@@ -35,7 +39,7 @@ from node.storage import Admission, Bucket
 from node.weights import WeightStore, encode_weights, weights_digest
 from protocol import core, effects
 from protocol.errors import MemberFault, OperatorFault, StarlingError
-from protocol.history import Phase
+from protocol.history import History, Phase
 from protocol.inputs import Heard, Input, MembershipProved, PeerUp
 from protocol.journal import HeldShare
 from protocol.lifecycle import can_decline, over
@@ -43,7 +47,7 @@ from protocol.manifest import Manifest
 from protocol.membership import prove_membership
 from protocol.messages import Message
 from protocol.records import Record
-from protocol.state import Head
+from protocol.state import Head, State
 
 PAUSED = b"paused"
 
@@ -52,6 +56,11 @@ HEAR_SECONDS = 20.0
 
 RECORD_OVERHEAD = 8
 """Bytes at most that a record in an `Order` takes besides its own."""
+GRANT_SECONDS = 120.0
+"""For a bucket to make a grant, and for the member to be told."""
+
+MAX_EVALUATIONS = 8
+"""Models that wait for their evaluation; a member that catches up skips some rather than fall behind."""
 
 log = structlog.get_logger()
 
@@ -69,45 +78,59 @@ class Surroundings:
     bucket: Bucket
     admission: Admission
     funds: Funds
+    background: Background
 
 
 class JobNode:
-    """A job that runs here. `run` it in the daemon's nursery; messages come in through `deliver`."""
+    """A job that runs here. `run` it in the daemon's nursery; messages come in through `deliver`.
+
+    One can be made of any manifest. What may fail is `open`: until that has worked there is nothing to see of
+    the job but its manifest. `live` says whether it takes anything in: from `open` until its run ends.
+    """
 
     def __init__(
-        self, surroundings: Surroundings, manifest: Manifest, me: int, contacts: Mapping[int, int]
+        self,
+        surroundings: Surroundings,
+        manifest: Manifest,
+        me: int,
+        proposer: int,
+        find_contacts: Callable[[], Mapping[int, int]],
     ) -> None:
         self.manifest = manifest
         self.me = me
-        self.bulletin = Bulletin(manifest.job, me, surroundings.journal)
-        self.paused = surroundings.journal.fact(_pause_of(manifest.job)) == PAUSED
-        self._around = surroundings
+        self.proposer = proposer
         self.job = manifest.job
-        self.post = Post(self.job, surroundings.mesh, contacts)
-        folder = private_directory(surroundings.config.node.state / "jobs" / self.job.hex()[:16])
-        self.folder = folder
+        self.bulletin = Bulletin(manifest.job, me, surroundings.journal)
+        self.paused = False
+        self.aside = ""
+        self.live = False
+        self._around = surroundings
+        self._find_contacts = find_contacts
+        self._contacts: dict[int, int] = {}
+        self.post = Post(self.job, surroundings.mesh, self._contacts)
+        self.folder = surroundings.config.node.state / "jobs" / self.job.hex()[:16]
         self.objects = Objects(
             self.job,
-            private_directory(folder / "objects"),
+            self.folder / "objects",
             surroundings.bucket,
             surroundings.mesh,
-            contacts,
+            self._contacts,
             surroundings.keys.identity.peer_id,
             surroundings.admission,
-            surroundings.journal.grants(self.job),
+            {},
             surroundings.config.storage.retention_days,
         )
-        self.weights = WeightStore(folder / "objects", manifest.encoding.tensors)
-        self.engine: Engine
-        self.anchors: Anchors
+        self.weights = WeightStore(self.folder / "objects", manifest.encoding.tensors)
+        unread = State(me, manifest, History.empty(manifest), models=(manifest.model,))
+        self.engine = Engine(unread, surroundings.journal, self._on_event)
+        self._compartment = Compartment(self.job, self._take_part, self._set_aside)
+        self._anchors: Anchors | None = None
         self._crypto: CryptoWorker
         self._learner: Learner
         self._mailbox: Mailbox
         self._gaps: Gaps
         self._rounds: RoundWork
-        self._scope = trio.CancelScope()
-        self._ended = trio.Event()
-        self._evaluated = trio.open_memory_channel[tuple[int, bytes]](1000)
+        self._evaluated = trio.open_memory_channel[tuple[int, bytes]](MAX_EVALUATIONS)
 
     async def prepare(self) -> None:
         """Check that this node can take part: the task, its data, and the same initial model as everyone.
@@ -134,13 +157,21 @@ class JobNode:
         await self._learner.load()
 
     def open(self) -> None:
-        """Rebuild the state from the journal, to `run` from there: at first, and after a pause.
+        """Rebuild the state from the journal, to `run` from there: at first, after a pause or a failure.
 
         Raises a `StarlingError` if that cannot be.
         """
-        self.objects.sweep()
-        self._make_workers()
         journal, members = self._around.journal, self.manifest.roster.members
+        self._contacts.update(self._find_contacts())
+        private_directory(self.folder)
+        private_directory(self.folder / "objects")
+        self.objects.sweep()
+        self.objects.grants.update(journal.grants(self.job))
+        self.bulletin.recall()
+        self.paused = journal.fact(_pause_of(self.job)) == PAUSED
+        self.aside = (journal.fact(_aside_of(self.job)) or b"").decode()
+        self._evaluated = trio.open_memory_channel[tuple[int, bytes]](MAX_EVALUATIONS)
+        self._make_workers()
         entries = journal.entries(self.job)
         head = known_head(journal, self.job)
         authors = [member.payment.hex() for member in members]
@@ -163,7 +194,7 @@ class JobNode:
         )
         after = slots[-1].confirmed.slot if slots else 0
         funds, give = self._around.funds, self.engine.give
-        self.anchors = Anchors(ledger, journal, self.job, self.me, authors, after, funds, give)
+        self._anchors = Anchors(ledger, journal, self.job, self.me, authors, after, funds, give)
         self._rounds = RoundWork(
             self.manifest,
             self.me,
@@ -175,6 +206,7 @@ class JobNode:
             self.engine.give,
             self.bulletin.tell,
         )
+        self.live = True
 
     def _make_workers(self) -> None:
         config, show = self._around.config, self.bulletin.show
@@ -185,27 +217,43 @@ class JobNode:
         self._gaps = Gaps(self.post.others, self.post.ask)
 
     async def run(self) -> None:
-        """Take part until the job is settled, cancelled or paused; `open` comes first.
+        """Take part until the job is settled, paused or cancelled, whatever fails in it: see `Compartment`.
 
         A job that is settled costs a node no process and no connection: a node has many of them.
         """
-        if self.settled:
-            return
-        self._scope, self._ended = trio.CancelScope(), trio.Event()
+        await self._compartment.run()
+
+    async def leave(self) -> None:
+        """Take part no more, until the daemon starts again."""
+        self.paused = True
+        await self._compartment.halt()
+
+    async def _take_part(self) -> None:
+        if not self.live:
+            self.open()
         try:
-            with self._scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._follow_head)
-                    nursery.start_soon(self.bulletin.run)
-                    nursery.start_soon(self.engine.run, self._perform)
-                    nursery.start_soon(self._end_evaluations)
-                    await self._evaluate_models()
-                    nursery.cancel_scope.cancel()
+            if self.settled or self.paused or self.aside:
+                return
+            async with trio.open_nursery() as nursery:
+                for peer in self._around.mesh.peers():
+                    if peer.connected_since is not None:
+                        self.peer_up(peer.member)
+                nursery.start_soon(self._follow_head, self._ledger_port)
+                nursery.start_soon(self.bulletin.run)
+                nursery.start_soon(self.engine.run, self._perform)
+                nursery.start_soon(self._end_evaluations)
+                await self._evaluate_models()
+                nursery.cancel_scope.cancel()
         finally:
+            self.live = False
             with trio.CancelScope(shield=True):
                 await self._crypto.aclose()
                 await self._learner.aclose()
-            self._ended.set()
+
+    async def _set_aside(self, why: str) -> None:
+        """Run no more, also after a restart, until the operator says so."""
+        self.aside = why
+        await until_done(self._around.journal.set_fact, _aside_of(self.job), why.encode())
 
     async def pause(self) -> None:
         """Stop taking part, also after a restart, until `unpause`: to the others as if the node were down.
@@ -222,15 +270,17 @@ class JobNode:
                 "the job has not begun",
                 remedy="decline it, or wait until everyone has joined; `starling shutdown` pauses all jobs",
             )
-        self._scope.cancel()
-        await self._ended.wait()
+        await self._compartment.halt()
         self.paused = True
         await trio.to_thread.run_sync(self._around.journal.set_fact, _pause_of(self.job), PAUSED)
         self.bulletin.tell("JobPaused", {})
 
     async def unpause(self) -> None:
-        """Be ready to `run` again, from the journal. Raises `OperatorFault` where it is not paused."""
-        if not self.paused:
+        """Be ready to `run` again, from the journal.
+
+        Raises `OperatorFault` where it is neither paused nor set aside, or cannot be opened.
+        """
+        if not self.paused and not self.aside:
             raise OperatorFault(
                 "the job is not paused",
                 remedy="a vote to end it stands in the order and cannot be taken back"
@@ -238,46 +288,64 @@ class JobNode:
                 else "see what it waits for with `starling job show`",
             )
         self.open()
-        await trio.to_thread.run_sync(self._around.journal.set_fact, _pause_of(self.job), b"")
-        self.paused = False
+        for fact in (_pause_of(self.job), _aside_of(self.job)):
+            await trio.to_thread.run_sync(self._around.journal.set_fact, fact, b"")
+        self.paused, self.aside = False, ""
         self.bulletin.tell("JobUnpaused", {})
 
     def give(self, given: Input) -> None:
-        """Hand an input to the engine, if it can matter. Raises `OperatorFault` while the job is paused."""
-        if self.paused:
-            raise OperatorFault("the job is paused here", remedy="`starling job resume` goes on with it")
-        if not self.settled:
-            self.engine.give(given)
+        """Hand an input to the engine, if it can matter. Raises `OperatorFault` while the job is not run."""
+        if self.paused or self.aside:
+            standing = "set aside" if self.aside else "paused"
+            raise OperatorFault(f"the job is {standing} here", remedy="`starling job resume` goes on with it")
+        if self.settled:
+            return
+        if not self.live:
+            raise OperatorFault(f"the job failed here: {self.trouble}", remedy="wait: it is tried again")
+        self.engine.give(given)
 
     async def decided(self) -> None:
-        """Return when the job is accepted here, or declined by anyone."""
-        await self.engine.wait_for(lambda state: not self.undecided)
+        """Return when the job is accepted here, or declined by anyone. Raises `OperatorFault` if it fails."""
+        engine = self.engine
+        while self.undecided:
+            if engine.stopped:
+                raise OperatorFault(
+                    "the job failed meanwhile", remedy="see `starling job show`, and try again"
+                )
+            await engine.changed()
 
-    async def peer_up(self, contact: int) -> None:
+    def peer_up(self, contact: int) -> None:
         """A connection to a contact came up: tell it what it may have missed."""
         member = self.post.member_of(contact)
-        if member is not None and not self.paused:
-            self.give(PeerUp(member))
-            await self._send_grant(member)
+        if member is not None and self.live and not self.paused and not self.settled:
+            self.engine.give(PeerUp(member))
+            name = ("grant", (self.job, member))
+            self._around.background.start(name, GRANT_SECONDS, lambda: self._send_grant(member))
 
     async def deliver(self, contact: int, envelope: Envelope) -> None:
-        """Take in a message from a contact. Raises `MemberFault` for one that is not allowed."""
+        """Take in a message from a contact, at once: what takes time is done beside.
+
+        Raises `MemberFault` for one that is not allowed.
+        """
         member = self.post.member_of(contact)
-        if member is None or (self.paused and not isinstance(envelope.content, Grant)):
+        awake = self.live and not self.paused
+        if member is None or (not awake and not isinstance(envelope.content, Grant)):
             return
         match envelope.content:
             case Core(data=data):
                 await self._hear(Heard(member, data))
             case Grant(token=token):
-                await trio.to_thread.run_sync(self._around.journal.keep_grant, self.job, member, token)
                 self.objects.grants[member] = token
                 log.info("GrantReceived", other=member)
+                await trio.to_thread.run_sync(self._around.journal.keep_grant, self.job, member, token)
 
     async def wanted(self, contact: int, what: KeyRound | OrderPart, size: int) -> Deliver:
         """Who takes a bulk message, once it is wanted. Raises a `StarlingError` if it never will be."""
         member = self.post.member_of(contact)
         if member is None:
             raise MemberFault("a bulk message for a job that it is no member of")
+        if not self.live:
+            raise OperatorFault("the job is not under way here")
         match what:
             case KeyRound():
                 if not self.takes_part:
@@ -324,9 +392,9 @@ class JobNode:
                 proof = prove_membership(self.manifest, self.me, self._around.keys.job)
                 self.give(MembershipProved(proof))
             case effects.OpenHead(again=again):
-                await self.anchors.open_head(again=again)
+                await self._ledger_port.open_head(again=again)
             case effects.CloseHead():
-                await self.anchors.close_head()
+                await self._ledger_port.close_head()
             case effects.MakeKey(attempt=attempt):
                 self.give(
                     await make_key(attempt, self.post.others, self._crypto, self._mailbox, self.post.send)
@@ -358,11 +426,11 @@ class JobNode:
                 await self._rounds.fetch_model(effect)
 
     async def _submit(self, record: Record) -> None:
-        await self.anchors.submit(record)
+        await self._ledger_port.submit(record)
         self.bulletin.tell("Submitted", {"kind": record.kind, "seq": record.seq})
 
     async def _recover_order(self, gap: HistoryGap) -> Sequence[Recovered]:
-        return await self._gaps.fill(gap, self.anchors.status.head_id or "")
+        return await self._gaps.fill(gap, self._ledger_port.status.head_id or "")
 
     async def _send_grant(self, member: int) -> None:
         try:
@@ -372,10 +440,10 @@ class JobNode:
             log.warning("GrantFailed", other=member, reason=str(error))
 
     async def _use_key(self, attempt: int) -> None:
-        entries = await trio.to_thread.run_sync(self._around.journal.entries, self.job)
+        entries = await until_done(self._around.journal.entries, self.job)
         held = [entry for entry in entries if isinstance(entry, HeldShare) and entry.secret]
         await self._load_share(attempt, held)
-        await trio.to_thread.run_sync(self._around.journal.destroy_shares, self.job, attempt)
+        await until_done(self._around.journal.destroy_shares, self.job, attempt)
 
     async def _load_share(self, attempt: int, held: list[HeldShare]) -> None:
         for entry in held:
@@ -384,11 +452,11 @@ class JobNode:
                 return
         log.error("KeyShareMissing", attempt=attempt)
 
-    async def _follow_head(self) -> None:
+    async def _follow_head(self, ledger: Anchors) -> None:
         """Look at the head while this member takes part: before and after, it is another job's."""
         await self.engine.wait_for(lambda state: state.life.accepted or self.over)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.anchors.run)
+            nursery.start_soon(ledger.run)
             await self.engine.wait_for(lambda state: self.over and state.held_back is None)
             nursery.cancel_scope.cancel()
         if not self.settled:  # declined: nothing is left to evaluate either
@@ -403,7 +471,7 @@ class JobNode:
         async for number, model in self._evaluated[1]:
             try:
                 evaluation = await self._rounds.evaluate(number, model)
-            except StarlingError as error:
+            except (StarlingError, OSError) as error:
                 log.warning("EvaluationFailed", round=number, reason=str(error))
             else:
                 metrics = {name: float(value) for name, value in evaluation.metrics.items()}
@@ -414,8 +482,34 @@ class JobNode:
         if event.event == "EndRound":
             model = bytes.fromhex(str(fields["model"]))
             if self.weights.has(model):
-                self._evaluated[0].send_nowait((int(str(fields["round"])), model))
+                self._to_evaluate(int(str(fields["round"])), model)
         self.bulletin.transition(event)
+
+    def _to_evaluate(self, number: int, model: bytes) -> None:
+        try:
+            self._evaluated[0].send_nowait((number, model))
+        except trio.WouldBlock:
+            log.info("EvaluationSkipped", round=number)
+
+    @property
+    def _ledger_port(self) -> Anchors:
+        assert self._anchors is not None, "the job was not opened"  # noqa: S101
+        return self._anchors
+
+    @property
+    def head_status(self) -> LedgerStatus | None:
+        """Where the head is; None of a job that could not be opened."""
+        return None if self._anchors is None else self._anchors.status
+
+    @property
+    def submitted(self) -> int:
+        """Records that went to the ledger since the job was opened."""
+        return 0 if self._anchors is None else self._anchors.submitted
+
+    @property
+    def trouble(self) -> str:
+        """What the job failed by, while it is tried again; why it was set aside, where it was."""
+        return self.aside or self._compartment.trouble
 
     @property
     def head_id(self) -> str | None:
@@ -435,13 +529,20 @@ class JobNode:
 
     @property
     def takes_part(self) -> bool:
-        """Whether the job was accepted here, is not over, and not set aside."""
-        return self.engine.state.life.accepted and not self.over and not self.paused
+        """Whether the job was accepted here, is not over, and neither paused nor set aside."""
+        return self.engine.state.life.accepted and not self.over and not self.paused and not self.aside
 
     @property
     def can_decline(self) -> bool:
         """Whether the operator can still say no, or take back a yes: not once there is a head for the job."""
-        return can_decline(self.engine.state) and self.anchors.status.head_id is None
+        status = self.head_status
+        return can_decline(self.engine.state) and (status is None or status.head_id is None)
+
+    @property
+    def never_began(self) -> bool:
+        """Whether somebody declined the job while there was no head for it: it leaves nothing behind."""
+        life = self.engine.state.life
+        return life.declined is not None and life.head is Head.NONE and self.engine.state.held_back is None
 
     @property
     def settled(self) -> bool:
@@ -457,6 +558,11 @@ class JobNode:
 def _pause_of(job: bytes) -> str:
     """The journal's fact that says whether the operator has paused the job."""
     return f"paused {job.hex()}"
+
+
+def _aside_of(job: bytes) -> str:
+    """The journal's fact that says why the job was set aside; empty where it is not."""
+    return f"aside {job.hex()}"
 
 
 def learner_config(config: Config, task: str, parameters: Mapping[str, object]) -> LearnerConfig:

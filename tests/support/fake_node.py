@@ -62,6 +62,7 @@ SUMMARY = {
     "paused": False,
     "over": False,
     "learnt": "sums only",
+    "trouble": "",
 }
 
 VIEW = SUMMARY | {

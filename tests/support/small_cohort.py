@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -155,12 +155,14 @@ class Running:
 
 
 @asynccontextmanager
-async def small_cohort(folder: Path, members: int = 3) -> AsyncIterator[Running]:
-    """A started cohort that is stopped at the end."""
+async def small_cohort(
+    folder: Path, members: int = 3, away: Collection[int] = (), accept: str = "known-peers"
+) -> AsyncIterator[Running]:
+    """A started cohort, but for the members `away`, that is stopped at the end; `accept` is the policy."""
     shards = write_shards(folder, members)
-    plan = cohort.prepare(folder, "mnist", shards, threads=1, nice=0)
+    plan = cohort.prepare(folder, "mnist", shards, threads=1, nice=0, accept=accept)
     seen = Seen()
-    async with cohort.running(plan) as processes, trio.open_nursery() as nursery:
+    async with cohort.running(plan, away=away) as processes, trio.open_nursery() as nursery:
         nursery.start_soon(follow, processes, seen)
         yield Running(processes, seen)
         nursery.cancel_scope.cancel()

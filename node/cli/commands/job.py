@@ -202,6 +202,7 @@ def _show_job(call: Invocation, found: dict[str, Any]) -> None:
         ("name", clean(found["name"])),
         ("phase", clean(found["phase"]) + (f": {clean(found['reason'])}" if found.get("reason") else "")),
         ("waits for", value(found["waits_for"])),
+        *([("trouble", clean(found["trouble"]))] if found["trouble"] else []),
         ("rounds", f"{rounds_of(found)} opened"),
         ("task", f"{clean(found['task'])} ({value(found['parameters'])})"),
         ("key", f"{clean(found['key_profile'])}, {short(found['key'])}"),

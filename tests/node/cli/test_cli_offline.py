@@ -74,7 +74,7 @@ def shares_in(journal: Journal, job: Manifest) -> list[HeldShare]:
 def test_a_lost_share_comes_back_from_its_backup(starling, config, journal_of, passphrase, tmp_path):
     job, share, file = manifest(), held(2), tmp_path / "share.backup"
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
         journal.append(job.job, [held(1), share])
     options = ("--config", config, "--passphrase-file", passphrase)
     told = starling("keys", "backup", job.job.hex()[:8], file, *options, "--json")
@@ -98,7 +98,7 @@ def test_a_backup_opens_only_with_its_passphrase_and_whole(
 ):
     job, file = manifest(), tmp_path / "share.backup"
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
         journal.append(job.job, [held(1)])
     options = ("--config", config, "--passphrase-file", passphrase)
     assert starling("keys", "backup", job.job.hex(), file, *options).code == 0
@@ -116,7 +116,7 @@ def test_a_backup_opens_only_with_its_passphrase_and_whole(
 def test_a_backup_overwrites_nothing_and_needs_a_share(starling, config, journal_of, passphrase, tmp_path):
     job, file = manifest(), tmp_path / "share.backup"
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
     options = ("--config", config, "--passphrase-file", passphrase)
     assert "holds no key share" in starling("keys", "backup", job.job.hex(), file, *options).err
     file.write_text("precious")
@@ -127,7 +127,7 @@ def test_a_backup_overwrites_nothing_and_needs_a_share(starling, config, journal
 def test_a_short_passphrase_is_refused(starling, config, journal_of, passphrase, tmp_path):
     job = manifest()
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
         journal.append(job.job, [held(1)])
     passphrase.write_text("short")
     told = starling(
@@ -150,7 +150,7 @@ def test_the_order_is_read_again_from_the_start(starling, config, journal_of):
     world.start()
     job, final = world.manifest, world.states[1].history
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
         remember_head(journal, job.job, HEAD)
         slots = [KeptSlot(slot, number, f"{number:064x}") for number, slot in enumerate(world.order, 1)]
         journal.keep_slots(HEAD, slots, [member.payment.hex() for member in job.roster.members])
@@ -169,6 +169,6 @@ def test_the_order_is_read_again_from_the_start(starling, config, journal_of):
 def test_the_order_of_a_job_without_a_head_cannot_be_read(starling, config, journal_of):
     job = manifest()
     with journal_of() as journal:
-        journal.add_job(job, ME)
+        journal.add_job(job, ME, 1)
     told = starling("audit", "head", job.job.hex(), "--config", config)
     assert (told.code, "no head yet" in told.err) == (1, True)

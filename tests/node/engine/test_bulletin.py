@@ -47,6 +47,7 @@ async def test_what_a_round_measured_and_took_is_there_after_a_restart(journal: 
             await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     again = Bulletin(JOB, 1, journal)
+    again.recall()
     assert again.rounds[1] == bulletin.rounds[1]
     assert list(again.rounds[1].seconds) == [name for name, _, _ in ROUND_STAGES]
     assert 2 not in again.rounds

@@ -6,9 +6,10 @@ import sys
 import threading
 
 import pytest
+from structlog.testing import capture_logs
 from support.manifests import manifest
 
-from node.journal import Journal, KeptSlot, new_journal_key
+from node.journal import Journal, JournalUnavailable, KeptSlot, new_journal_key
 from protocol.errors import OperatorFault
 from protocol.inputs import Confirmed
 from protocol.journal import Accepted, Adopted, HeldShare, Released, Settled, Woke
@@ -64,6 +65,84 @@ def test_shares_of_other_attempts_are_destroyed(tmp_path):
     assert [entry.key for entry in journal.entries(JOB)] == [b"a" * 32, b"b" * 32]
 
 
+def test_of_a_destroyed_share_no_byte_is_left_on_the_disk(tmp_path):
+    path = tmp_path / "journal"
+    journal = Journal(path, KEY)
+    long = SECRET * 500  # beyond one page of the database
+    journal.append(JOB, [HeldShare(1, b"a" * 32, long), HeldShare(2, b"b" * 32, SECRET)])
+    sealed = [row[0] for row in journal._db.execute("SELECT data FROM entries WHERE sealed = 1")]
+    pieces = [[data[at : at + 64] for at in range(0, len(data) - 64, 64)] for data in sealed]
+    before = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert any(piece in before for piece in pieces[0])
+    journal.destroy_shares(JOB, but=2)
+    after = b"".join(each.read_bytes() for each in tmp_path.iterdir())
+    assert not any(piece in after for piece in pieces[0])
+    assert any(piece in after for piece in pieces[1])
+
+
+def fill(journal):
+    """Let the disk of this journal be full; gives what lets it have room again."""
+    (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
+    journal._db.execute(f"PRAGMA max_page_count = {pages}")
+    return lambda: journal._db.execute("PRAGMA max_page_count = 1000000")
+
+
+def test_a_full_disk_changes_nothing_and_is_got_over(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.append(JOB, [Woke(1)])
+    make_room = fill(journal)
+    slots = [KeptSlot(Confirmed(n, 1, bytes(700)), 1, "00" * 32) for n in range(1, 101)]
+    larger = manifest(3, parameters={"x": "y" * 100_000})
+    for write in (
+        lambda: journal.append(JOB, [Woke(2), HeldShare(1, b"k" * 32, bytes(100_000))]),
+        lambda: journal.keep_slots("head", slots, ["aa"]),
+        lambda: journal.add_job(larger, 1, 2),
+        lambda: journal.keep_grant(JOB, 1, bytes(50_000)),
+        lambda: journal.keep_round(JOB, 1, bytes(50_000)),
+        lambda: journal.set_fact("name", bytes(50_000)),
+    ):
+        with pytest.raises(JournalUnavailable, match=r"full.*make room"):
+            write()
+    assert journal.entries(JOB) == [Woke(1)]
+    assert (journal.slots("head", ["aa"]), journal.jobs(), journal.rounds(JOB)) == ([], [], {})
+    make_room()
+    journal.append(JOB, [Woke(2)])
+    journal.keep_slots("head", slots, ["aa"])
+    assert journal.entries(JOB) == [Woke(1), Woke(2)]
+    assert journal.slots("head", ["aa"]) == slots
+
+
+def test_a_disk_that_became_read_only_is_named(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(JournalUnavailable, match="readonly"):
+        journal.append(JOB, [Woke(1)])
+    journal._db.execute("PRAGMA query_only = OFF")
+    journal.append(JOB, [Woke(1)])
+
+
+def test_of_a_refused_job_only_that_is_known_and_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("node.journal.MAX_REFUSED", 3)
+    journal = Journal(tmp_path / "journal", KEY)
+    jobs = [manifest(3, nonce=bytes([n]) * 16) for n in range(5)]
+    for each in jobs:
+        journal.add_job(each, 1, 2)
+        journal.append(each.job, [Woke(1)])
+        journal.keep_grant(each.job, 2, b"token")
+        journal.refuse_job(each.job)
+        assert (journal.jobs(), journal.entries(each.job), journal.grants(each.job)) == ([], [], {})
+    assert [journal.is_refused(each.job) for each in jobs] == [False, False, True, True, True]
+
+
+def test_a_job_that_this_release_cannot_read_costs_no_other(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal._db.execute("INSERT INTO jobs VALUES (?, 1, 2, ?)", (JOB, b"no manifest"))
+    journal.add_job(manifest(3), 1, 2)
+    with capture_logs() as logs:
+        assert [stored.manifest for stored in journal.jobs()] == [manifest(3)]
+    assert [(line["event"], line["job"]) for line in logs] == [("JobNotResumed", JOB.hex())]
+
+
 def test_slots_are_contiguous_from_the_first(tmp_path):
     journal = Journal(tmp_path / "journal", KEY)
     authors = ["aa", "bb"]
@@ -76,13 +155,14 @@ def test_slots_are_contiguous_from_the_first(tmp_path):
 
 def test_jobs_and_facts_are_remembered(tmp_path):
     journal = Journal(tmp_path / "journal", KEY)
-    journal.add_job(manifest(3), 2)
-    journal.add_job(manifest(3), 2)
+    journal.add_job(manifest(3), 2, 1)
+    journal.add_job(manifest(3), 2, 1)
     journal.set_fact("head", b"one")
     journal.set_fact("head", b"two")
     journal.close()
     reopened = Journal(tmp_path / "journal", KEY)
-    assert [(stored.manifest, stored.me) for stored in reopened.jobs()] == [(manifest(3), 2)]
+    stored = [(stored.manifest, stored.me, stored.proposer) for stored in reopened.jobs()]
+    assert stored == [(manifest(3), 2, 1)]
     assert reopened.fact("head") == b"two"
     assert reopened.fact("nothing") is None
 
