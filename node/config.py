@@ -73,12 +73,18 @@ class Storage(Section, frozen=True):
 
 
 class Learning(Section, frozen=True):
-    """Which private data each task may read, and how much of this machine training may take."""
+    """Which private data each task may read, and how much of this machine training may take.
+
+    Tasks may read `also_read` too (base models). They reach nothing else where the kernel can keep them so;
+    with `confine` false they are not kept.
+    """
 
     data: dict[str, Path] = {}
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Threads = 1
     nice: Annotated[int, Meta(ge=0, le=19)] = 10
+    also_read: tuple[Path, ...] = ()
+    confine: bool = True
 
 
 class Policy(Section, frozen=True):

@@ -18,6 +18,9 @@ from node.bucket import admission, own_bucket
 from node.card import own_card
 from node.cli.parser import starlingd_parser
 from node.config import Config, load_config
+from node.confinement.memory import keep_memory_private
+from node.confinement.policy import Confinement
+from node.confinement.scratch import erase_leftovers
 from node.control.server import ControlServer
 from node.engine.background import Background
 from node.engine.job import Surroundings
@@ -112,6 +115,8 @@ class Daemon:
                     nursery.start_soon(self._pump_peers)
                     await nursery.start(ControlServer(self._operator, self.config.socket).run)
                     nursery.start_soon(keep_watchdog)
+                    erase_leftovers()
+                    _tell_confinement(self.config)
                     notify("READY=1")
                     log.info("DaemonReady", peer=self._keys.identity.peer_id, socket=str(self.config.socket))
                     task_status.started()
@@ -131,6 +136,12 @@ class Daemon:
                     self._jobs.peer_up(contact)
                 case PeerDown():
                     continue  # the mesh has logged it, and redials
+
+
+def _tell_confinement(config: Config) -> None:
+    missing = Confinement(off=not config.learning.confine).kept().missing
+    if missing:
+        log.warning("LearnerNotConfined", reason=missing)
 
 
 async def serve(config: Config) -> None:
@@ -158,6 +169,7 @@ def main() -> int:
             load_keys(config.node.state)
             return 0
         setup_logs(config.log.file, config.log.level, node=config.node.name)
+        keep_memory_private()
         return_large_blocks()
         trio.run(serve, config)
     except StarlingError as error:

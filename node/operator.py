@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from node import VERSION
+from node.confinement.policy import Confinement
 from node.consent import Consent
 from node.engine.job import JobNode, Surroundings, learner_config
 from node.jobs import Jobs
@@ -58,6 +59,7 @@ class Operator:
             "peers": len(peers),
             "jobs": self.jobs(),
             "head": head,
+            "learner": str(Confinement(off=not config.learning.confine).kept()),
             "transfers": transfer_views(self.running),
             "warnings": warnings_of(peers, head, Disk.at(config.node.state)),
             "events": dict(counted),

@@ -5,6 +5,7 @@ Alert rules wait until a condition lasts; this says what holds at this moment, u
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -126,6 +127,12 @@ def _events(seen: Recent) -> Iterator[Warned]:
             "StarlingStorageFailing",
             "a bucket does not take or give objects",
             "starling storage, then the provider's own status",
+        )
+    if seen("LearnerNotConfined", math.inf):
+        yield Warned(
+            "StarlingLearnerNotConfined",
+            "a task's code reaches more than its data: starling status says what, and why",
+            "give starlingd a Linux kernel with Landlock and a user of its own, and run only tasks you trust",
         )
     if seen("ResultDiffers", DAY):
         yield Warned(

@@ -7,11 +7,13 @@ files. Key generation is the exception: its state lives in the worker alone, so 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 import trio
 
+from node.confinement.policy import Confinement
 from node.workers.process import WorkerLost, WorkerProcess
 from node.workers.wire import Progress
 from protocol.errors import OperatorFault
@@ -22,6 +24,9 @@ Message = dict[str, Any]
 SILENCE = 1800.0
 """Seconds without an answer or progress after which a worker is taken for hung: the longest step of key
 generation for many members at 3072 bits takes minutes on a busy machine."""
+
+KERNEL = "STARLING_KERNEL"
+"""Names the arithmetic to use, in the environment."""
 
 MAX_VALUES = 2**27
 
@@ -42,9 +47,12 @@ class CryptoWorker:
         nice: int,
         cores: int,
         on_progress: Callable[[Progress], None],
+        objects: Path,
     ) -> None:
+        """`objects` is the folder of the job's objects, all that the worker reads and writes."""
         self._opening: Message = {"manifest": manifest.to_bytes(), "me": me, "nice": nice, "cores": cores}
         self._on_progress = on_progress
+        self._confinement = Confinement(write=(objects,), shared_memory=cores > 1, variables=(KERNEL,))
         self._secret: bytes | None = None
         self._process: WorkerProcess | None = None
         self._turn = trio.Lock()
@@ -96,7 +104,7 @@ class CryptoWorker:
     async def _running(self) -> WorkerProcess:
         if self._process is not None and self._process.alive:
             return self._process
-        self._process = await WorkerProcess.start("node.crypto.worker", 1, SILENCE)
+        self._process = await WorkerProcess.start("node.crypto.worker", 1, SILENCE, self._confinement)
         self._process.allow(MAX_VALUES)
         opened = await self._process.ask(self._opening, _message, self._on_progress)
         log.info("CryptoWorkerStarted", kernel=opened.get("kernel"), pid=self._process.pid)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from node.confinement.memory import keep_memory_private
 from node.crypto import spread
 from node.crypto.desk import Desk
 from node.memory import return_large_blocks
@@ -19,6 +20,7 @@ from protocol.manifest import Manifest
 
 def main() -> None:
     """Serve the node at the other end of the pipe until it ends."""
+    keep_memory_private()
     return_large_blocks()
     pipe: Pipe = private_pipe()
     if "STARLING_KERNEL" in os.environ:

@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,9 +90,16 @@ def _is_free(port: int) -> bool:
 
 
 def prepare(
-    folder: Path, task: str, shards: list[Path], threads: int, nice: int, accept: str = "known-peers"
+    folder: Path,
+    task: str,
+    shards: list[Path],
+    threads: int,
+    nice: int,
+    accept: str = "known-peers",
+    also_read: Sequence[Path] = (),
 ) -> Plan:
-    """Make folders, keys, peer books and configurations for one member per shard; `accept` is the policy."""
+    """Make folders, keys, peer books and configurations for one member per shard; `accept` is the policy,
+    `also_read` what tasks may read beside the shards."""
     count = len(shards)
     first = consecutive_ports(2 * count + 1)
     members = tuple(_place(folder, index, shards[index - 1]) for index in range(1, count + 1))
@@ -107,7 +114,7 @@ def prepare(
             if other != member.index:
                 book.add(card)
         card = cards[member.index - 1]
-        member.config.write_text(_config(member, plan, card, task, threads, nice, accept))
+        member.config.write_text(_config(member, plan, card, task, threads, nice, accept, also_read))
     return plan
 
 
@@ -131,7 +138,14 @@ def _card(member: MemberPlace, keys: NodeKeys, port: int) -> Card:
 
 
 def _config(
-    member: MemberPlace, plan: Plan, card: Card, task: str, threads: int, nice: int, accept: str
+    member: MemberPlace,
+    plan: Plan,
+    card: Card,
+    task: str,
+    threads: int,
+    nice: int,
+    accept: str,
+    also_read: Sequence[Path],
 ) -> str:
     """The member's configuration file, as an operator would write it."""
     text = json.dumps  # TOML's basic strings are JSON's
@@ -154,6 +168,7 @@ peers = [{text(str(plan.folder))}]
 [learning]
 threads = {threads}
 nice = {nice}
+also_read = {text([str(path) for path in also_read])}
 
 [learning.data]
 {task} = {text(str(member.data))}

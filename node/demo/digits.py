@@ -11,6 +11,7 @@ from typing import Any
 import trio
 from rich.console import Console
 
+from node.confinement.policy import Confinement
 from node.demo.bars import bars
 from node.demo.outcome import Outcome
 from node.demo.wish import Wish
@@ -32,6 +33,10 @@ class Digits:
     @property
     def parameters(self) -> dict[str, Any]:
         return {"model": self.model}
+
+    @property
+    def also_read(self) -> tuple[Path, ...]:
+        return ()
 
     async def shards(self, wish: Wish, console: Console) -> list[Path]:
         return await trio.to_thread.run_sync(self._shards, wish, console)
@@ -71,7 +76,8 @@ class Digits:
 
             async def run(name: str, shards: list[Path]) -> None:
                 async with limit:
-                    courses[name] = await run_errand([*command, *map(str, shards)], lambda *_: None)
+                    confined = Confinement(tuple(shards), devices=True)
+                    courses[name] = await run_errand([*command, *map(str, shards)], lambda *_: None, confined)
                     shown.progress("training without the protocol, to compare", len(courses), len(groups))
 
             async with trio.open_nursery() as nursery:

@@ -13,11 +13,13 @@ from typing import Any
 import trio
 from rich.console import Console
 
+from node.confinement.policy import Confinement, cache
 from node.demo.bars import Bars, bars
 from node.demo.outcome import Outcome
 from node.demo.plots import plot_losses
 from node.demo.verdict import Verdict
 from node.demo.wish import Wish
+from node.files import private_directory
 from node.learning.errand import run_errand
 from protocol.errors import OperatorFault
 
@@ -46,6 +48,10 @@ class Language:
     def division(self) -> str:
         return "a play each" if self.texts is None else "a text each"
 
+    @property
+    def also_read(self) -> tuple[Path, ...]:
+        return (self.base.resolve(),) if self.base else ()
+
     def check_installed(self) -> None:
         """Raise `OperatorFault` naming what is not installed, and the command that installs it."""
         missing = [name for name in NEEDED if find_spec(name) is None]
@@ -59,8 +65,13 @@ class Language:
         command = [ERRANDS, "shards", "--members", str(wish.members), "--out", str(wish.folder / "data")]
         command += ["--base", str(self.base.resolve())] if self.base else []
         command += ["--texts", str(self.texts.resolve())] if self.texts else []
+        confined = Confinement(
+            (*self.also_read, *((self.texts.resolve(),) if self.texts else ())),
+            (private_directory(wish.folder / "data"), cache()),
+            network=True,
+        )
         with bars(console) as shown:
-            made = await run_errand(command, shown.progress)
+            made = await run_errand(command, shown.progress, confined)
         return [Path(shard) for shard in made["shards"]]
 
     async def compare(self, wish: Wish, shards: list[Path], outcome: Outcome, console: Console) -> None:
@@ -69,11 +80,16 @@ class Language:
         contenders = [*(("alone", "one-place") if wish.alone else ()), *(("together",) if wish.plain else ())]
         found: dict[str, Any] = {}
         limit = trio.CapacityLimiter(os.cpu_count() or 1)
+        confined = Confinement(
+            (*shards, wish.model, *self.also_read),
+            (private_directory(wish.folder / "adapter"), cache()),
+            devices=True,
+        )
 
         async def run(shown: Bars, command: list[str]) -> None:
             async with limit:
                 common = ["--parameters", json.dumps(self.parameters), *map(str, shards)]
-                found.update(await run_errand([ERRANDS, *command, *common], shown.progress))
+                found.update(await run_errand([ERRANDS, *command, *common], shown.progress, confined))
 
         with bars(console) as shown:
             async with trio.open_nursery() as nursery:

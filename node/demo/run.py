@@ -36,7 +36,9 @@ async def run_cohort(wish: Wish, console: Console) -> Outcome:
 async def _run(wish: Wish, console: Console) -> Outcome:
     subject = wish.subject
     shards = await subject.shards(wish, console)
-    plan = cohort.prepare(wish.folder, subject.task, shards, wish.threads, nice=5, accept="ask")
+    plan = cohort.prepare(
+        wish.folder, subject.task, shards, wish.threads, nice=5, accept="ask", also_read=subject.also_read
+    )
     seen = Seen()
     title = f"{wish.members} members · {wish.rounds} rounds · {wish.key_profile} key · {subject.division}"
     outcome = Outcome(wish.members, wish.rounds, subject.division, wish.key_profile, subject.metric)

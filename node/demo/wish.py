@@ -30,6 +30,10 @@ class Subject(Protocol):
     def division(self) -> str:
         """Which data each member has, in a word or two."""
 
+    @property
+    def also_read(self) -> tuple[Path, ...]:
+        """What members' learners read beside their data folders."""
+
     async def shards(self, wish: Wish, console: Console) -> list[Path]:
         """A data folder for each member. Raises `OperatorFault` where they cannot be had."""
 

@@ -211,7 +211,7 @@ class JobNode:
     def _make_workers(self) -> None:
         config, show = self._around.config, self.bulletin.show
         nice, threads = config.learning.nice, config.learning.threads
-        self._crypto = CryptoWorker(self.manifest, self.me, nice, threads, show)
+        self._crypto = CryptoWorker(self.manifest, self.me, nice, threads, show, self.folder / "objects")
         self._learner = Learner(learner_config(config, self.manifest.task, self.manifest.parameters), show)
         self._mailbox = Mailbox()
         self._gaps = Gaps(self.post.others, self.post.ask)
@@ -580,4 +580,6 @@ def learner_config(config: Config, task: str, parameters: Mapping[str, object]) 
         device=config.learning.device,
         threads=config.learning.threads,
         nice=config.learning.nice,
+        also_read=config.learning.also_read,
+        confine=config.learning.confine,
     )

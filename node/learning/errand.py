@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
 
 import trio
 
+from node.confinement.policy import NOTHING_MORE, Confinement
+from node.confinement.scratch import own_scratch
 from protocol.errors import OperatorFault
 
 ERRAND_SECONDS = 7200.0
@@ -23,16 +24,18 @@ TAIL = 4096
 OnProgress = Callable[[str, int, int], None]
 
 
-async def run_errand(arguments: Sequence[str], on_progress: OnProgress) -> dict[str, Any]:
+async def run_errand(
+    arguments: Sequence[str], on_progress: OnProgress, confinement: Confinement = NOTHING_MORE
+) -> dict[str, Any]:
     """Run `python -m …` with these arguments; its answer: the last line that it prints, an object of JSON.
 
-    Lines with "stage", "done" and "total" before it go to `on_progress`.
-    Raises `OperatorFault` with the command's last words if it fails.
+    It reaches only what `confinement` says. Lines with "stage", "done" and "total" before the answer go to
+    `on_progress`. Raises `OperatorFault` with the command's last words if it fails.
     """
     tail = bytearray()
     try:
         with trio.fail_after(ERRAND_SECONDS):
-            code, answer = await _run(arguments, on_progress, tail)
+            code, answer = await _run(arguments, on_progress, tail, confinement)
     except trio.TooSlowError:
         raise OperatorFault(
             f"{arguments[0]} took longer than {ERRAND_SECONDS:.0f} seconds",
@@ -45,14 +48,19 @@ async def run_errand(arguments: Sequence[str], on_progress: OnProgress) -> dict[
 
 
 async def _run(
-    arguments: Sequence[str], on_progress: OnProgress, tail: bytearray
+    arguments: Sequence[str], on_progress: OnProgress, tail: bytearray, confinement: Confinement
 ) -> tuple[int | None, dict[str, Any] | None]:
     """The exit code and the answer; cancelled, it kills the process."""
     answer: dict[str, Any] | None = None
-    command = [sys.executable, "-m", *arguments]
-    async with trio.open_nursery() as nursery:
+    async with own_scratch() as scratch, trio.open_nursery() as nursery:
+        command, environment = confinement.command(["-m", *arguments], scratch)
         start = partial(
-            trio.run_process, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False
+            trio.run_process,
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
         )
         process: trio.Process = await nursery.start(start)
         nursery.start_soon(_keep_last, process.stderr, tail)

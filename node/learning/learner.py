@@ -16,7 +16,9 @@ from typing import Self, TypeVar
 import structlog
 import trio
 
+from node.confinement.policy import Confinement, cache
 from node.learning import wire
+from node.learning.registry import places_of
 from node.learning.task import Assignment, DataSummary, Evaluation, Update
 from node.learning.tensors import SharedTensor, Tensors, check_tensors, count_elements, from_bytes, to_bytes
 from node.learning.wire import Description
@@ -33,7 +35,8 @@ log = structlog.get_logger("learner")
 
 @dataclass(frozen=True)
 class LearnerConfig:
-    """What to train, on which data, with how much of this machine.
+    """What to train, on which data, with how much of this machine. `also_read` are paths that the task may
+    read beside the data; unless `confine`, it may do whatever this user may.
 
     `parameters` come from the job's manifest, all else from this node's configuration. `silence` in seconds
     is how long a request may go without progress before the worker is taken for hung: loading a framework
@@ -47,6 +50,14 @@ class LearnerConfig:
     threads: int = 1
     nice: int = 10
     silence: float = 300.0
+    also_read: tuple[Path, ...] = ()
+    confine: bool = True
+
+    def confinement(self) -> Confinement:
+        """The data and the code to read, accelerators, the cache of base models; no keys, no network."""
+        data = () if self.data is None else (self.data,)
+        read = (*data, *self.also_read, *places_of(self.task))
+        return Confinement(read, (cache(),), devices=True, off=not self.confine)
 
     def opening(self) -> Message:
         return {
@@ -178,7 +189,10 @@ class Learner:
         if self._closed:
             raise OwnFault("the learner is closed")
         await self._stop()
-        worker = await WorkerProcess.start("node.learning.worker", self._config.threads, self._config.silence)
+        confinement = self._config.confinement()
+        worker = await WorkerProcess.start(
+            "node.learning.worker", self._config.threads, self._config.silence, confinement
+        )
         self._worker = worker
         try:
             description = await worker.ask(self._config.opening(), wire.describe_from, self._on_progress)
@@ -187,7 +201,13 @@ class Learner:
             raise
         worker.allow(count_elements(description.shared))
         self._description = description
-        log.info("LearnerStarted", task=description.name, device=description.device, pid=worker.pid)
+        log.info(
+            "LearnerStarted",
+            task=description.name,
+            device=description.device,
+            pid=worker.pid,
+            confined=str(confinement.kept()),
+        )
         return worker, description
 
 

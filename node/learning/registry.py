@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
 
 from node.learning.task import Task
 from protocol.errors import OperatorFault
@@ -32,6 +34,15 @@ def known_tasks() -> dict[str, EntryPoint]:
             )
         tasks[point.name] = point
     return tasks
+
+
+def places_of(name: str) -> tuple[Path, ...]:
+    """Where the package of the named task lies; none if there is no such task. Nothing is imported."""
+    point = known_tasks().get(name)
+    spec = None if point is None else find_spec(point.module.partition(".")[0])
+    if spec is None:
+        return ()
+    return tuple(Path(place) for place in spec.submodule_search_locations or (spec.origin or "",))
 
 
 def find_task(name: str) -> type[Task]:

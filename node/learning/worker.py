@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from node.confinement.memory import keep_memory_private
 from node.learning import wire
 from node.learning.registry import find_task
 from node.learning.task import Assignment, DataSummary, Metrics, Resources, Task
@@ -113,6 +114,7 @@ def serve(pipe: Pipe) -> None:
 
 
 def main() -> None:
+    keep_memory_private()
     serve(private_pipe())
 
 

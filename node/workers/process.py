@@ -6,12 +6,14 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import trio
 
+from node.confinement.policy import NOTHING_MORE, Confinement
+from node.confinement.scratch import erase, make_scratch
 from node.workers import wire
 from node.workers.frames import MAX_CONTROL, Decoder, FrameError, Message, encode
 from node.workers.wire import Progress
@@ -40,7 +42,7 @@ class WorkerLost(Exception):
 class WorkerProcess:
     """A running worker. It is asked one thing at a time; after `WorkerLost` or cancellation it is dead."""
 
-    def __init__(self, process: trio.Process, silence: float) -> None:
+    def __init__(self, process: trio.Process, silence: float, scratch: Path) -> None:
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise ValueError("a worker needs pipes for stdin, stdout and stderr")
         self._process = process
@@ -48,23 +50,33 @@ class WorkerProcess:
         self._stdout = process.stdout
         self._stderr = process.stderr
         self._silence = silence
+        self._scratch = scratch
         self._decoder = Decoder()
         self._tail = bytearray()
         self._said_all = trio.Event()
 
     @classmethod
-    async def start(cls, module: str, threads: int, silence: float) -> WorkerProcess:
+    async def start(
+        cls, module: str, threads: int, silence: float, confinement: Confinement = NOTHING_MORE
+    ) -> WorkerProcess:
         """Starts the interpreter on `module`; `silence` (seconds) bounds how long a request may be quiet."""
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            # Numerical libraries read these when they are first loaded, before any code could tell them.
-            env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)),
-        )
-        worker = cls(process, silence)
+        scratch = make_scratch()
+        # Numerical libraries read these when they are first loaded, before any code could tell them.
+        numbers = dict.fromkeys(THREAD_VARIABLES, str(threads))
+        command, environment = confinement.command(["-m", module], scratch)
+        try:
+            process = await trio.lowlevel.open_process(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=environment | numbers,
+            )
+        except BaseException:
+            erase(scratch)
+            raise
+        worker = cls(process, silence, scratch)
         # A system task because a pipe must be drained for as long as the process lives, whichever task
         # happens to be asking; it ends by itself with the process.
         trio.lowlevel.spawn_system_task(worker._listen)
@@ -121,6 +133,7 @@ class WorkerProcess:
                 await self._said_all.wait()
             for stream in (self._stdin, self._stdout, self._stderr):
                 await stream.aclose()
+            await trio.to_thread.run_sync(erase, self._scratch)
 
     async def _exchange(self, frame: bytes, on_progress: Callable[[Progress], None]) -> Message:
         with trio.fail_after(self._silence):

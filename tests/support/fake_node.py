@@ -26,6 +26,7 @@ STATUS = {
     "uptime_seconds": 4000.0,
     "peers_up": 1,
     "peers": 2,
+    "learner": "confined (Landlock ABI 4, no network)",
     "events": {"DaemonReady": 1, "PeerConnected": 3},
     "warnings": [
         {

@@ -58,6 +58,24 @@ def encrypt() -> None:
             assert kernel.Modulus(mpz((1 << 521) - 1)).powers([mpz(3)], mpz(5)) == [mpz(243)]
 
 
+def worker() -> None:
+    import trio
+
+    from node.confinement.kernel import kernel
+    from node.workers.process import WorkerLost, WorkerProcess
+
+    async def last_words() -> str:
+        begun = await WorkerProcess.start("node.learning.worker", 1, 60.0)
+        try:
+            await begun.ask({"task": "none"}, lambda message: message, lambda progress: None)
+        except WorkerLost as lost:
+            return lost.stderr
+        return ""
+
+    assert str(kernel().landlock) == os.environ["LANDLOCK_ABI"]
+    assert "KeyError" in trio.run(last_words)  # it has run confined, and found the request incomplete
+
+
 def network() -> None:
     import socket
 
@@ -76,5 +94,5 @@ if __name__ == "__main__":
     confine(sys.stdin.read().split())
     if not is_confined():
         sys.exit("the filter does not hold")
-    {"train": train, "encrypt": encrypt, "network": network}[sys.argv[1]]()
+    {"train": train, "encrypt": encrypt, "worker": worker, "network": network}[sys.argv[1]]()
     print("fine")

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from node.confinement.kernel import kernel
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -56,7 +58,7 @@ def test_the_lists_are_read_as_they_are_meant():
     assert not {"mount", "reboot", "init_module", "ptrace", "chroot"} & allowed()
 
 
-@pytest.mark.parametrize("work", ["train", "encrypt", "network"])
+@pytest.mark.parametrize("work", ["train", "encrypt", "worker", "network"])
 def test_it_works_with_what_the_unit_leaves(work: str):
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("confined.py")), work],
@@ -64,6 +66,6 @@ def test_it_works_with_what_the_unit_leaves(work: str):
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "LANDLOCK_ABI": str(kernel().landlock)},
     )
     assert (done.returncode, done.stdout.strip()) == (0, "fine"), done.stderr

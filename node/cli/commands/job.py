@@ -16,6 +16,7 @@ from node.cli.invocation import Invocation
 from node.cli.output import Column, Record, field
 from node.cli.parser import OR_FOREMOST_HELP, PREFIX_HELP, Commands, job_prefix
 from node.control.client import Client
+from node.files import private_directory
 from node.stages import ROUND_STAGES
 from protocol.errors import OperatorFault
 from protocol.words import OPERATORS, Reason
@@ -286,6 +287,7 @@ def _adapter(call: Invocation, job: Mapping[str, Any], model: str, folder: Path)
     """Have a process that knows peft write the adapter; where it lies. Raises `OperatorFault`."""
     import trio
 
+    from node.confinement.policy import Confinement, cache
     from node.learning.errand import run_errand
 
     if job["task"] != "causal-lm":
@@ -299,7 +301,14 @@ def _adapter(call: Invocation, job: Mapping[str, Any], model: str, folder: Path)
         )
     wanted = ["--parameters", json.dumps(job["parameters"]), "--model", model, "--out", str(folder)]
     command = ["node.learning.causal.errands", "adapter", *wanted, str(data)]
-    made: dict[str, str] = trio.run(run_errand, command, lambda *_: None)
+    settings = call.config().learning
+    confined = Confinement(
+        (data, Path(model), *settings.also_read),
+        (private_directory(folder), cache()),
+        devices=True,
+        off=not settings.confine,
+    )
+    made: dict[str, str] = trio.run(run_errand, command, lambda *_: None, confined)
     return made["adapter"]
 
 

@@ -46,6 +46,7 @@ def _show_status(call: Invocation, found: dict[str, Any]) -> None:
             ("listens at", value(found["addresses"])),
             ("peers", f"{found['peers_up']} of {found['peers']} connected"),
             ("head", _head_line(found["head"])),
+            ("learner", clean(found["learner"])),
         ]
     )
     for warned in found["warnings"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,13 @@ def _folder(path: Path) -> Path:
         return converted(path)
     if not path.is_dir():
         raise OperatorFault(f"there is no base model at {path}", remedy=REMEDY)
+    try:
+        os.listdir(path)
+    except PermissionError as error:
+        raise OperatorFault(
+            f"the base model in {path} may not be read here",
+            remedy="name its folder in the node's configuration, under learning.also_read",
+        ) from error
     if any(path.glob("*.safetensors")):
         return path
     files = sorted(path.glob("*.gguf"))

@@ -4,7 +4,8 @@
     train*.jsonl, train*.txt            private text to train on (see `text`)
     held-out*.jsonl, held-out*.txt      private text to evaluate on
     causal.toml       optional; may hold
-        base = "/srv/models/smollm2"    another place for the base model, a folder or a GGUF file
+        base = "/srv/models/smollm2"    another place for the base model, a folder or a GGUF file; the node's
+                                        configuration must let tasks read it: learning.also_read
         adapter = "adapter"             adapters in peft's format to go on from, the same at all members
         micro_batch = 1                 fewer windows at a time than the job suggests: less memory
         checkpointing = true            compute activations twice instead of keeping them: less memory

@@ -106,9 +106,7 @@ SHORT = {"contribute_seconds": 20, "attest_seconds": 5}
 
 @asynccontextmanager
 async def pair(folder: Path) -> AsyncIterator[Pair]:
-    plan = cohort.prepare(folder, "mnist", write_shards(folder, 2), threads=1, nice=0)
-    for member in plan.members:
-        member.config.write_text(member.config.read_text().replace("known-peers", "ask"))
+    plan = cohort.prepare(folder, "mnist", write_shards(folder, 2), threads=1, nice=0, accept="ask")
     head = cohort.Cohort(plan)
     try:
         await head._start_head()

@@ -138,7 +138,7 @@ async def test_a_real_worker_writes_only_the_ciphertext(
     objects.mkdir()
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    crypto, given = CryptoWorker(MANIFEST, 1, 0, 1, lambda progress: None), list[Input]()
+    crypto, given = CryptoWorker(MANIFEST, 1, 0, 1, lambda progress: None, objects), list[Input]()
     whole, deaths = WorkerProcess._exchange, []
 
     async def exchange(self: WorkerProcess, frame: bytes, on_progress: Any) -> Any:

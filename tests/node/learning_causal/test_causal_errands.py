@@ -10,6 +10,7 @@ import trio
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
+from node.confinement.policy import Confinement
 from node.learning.baseline import Silent
 from node.learning.causal.compare import Bench
 from node.learning.causal.errands import judge, make_shards, train
@@ -119,13 +120,16 @@ def test_the_judge_measures_writes_and_exports_what_peft_loads(bench, tiny_base,
     assert len(loaded) == len(joint)
 
 
-def test_what_a_node_exported_becomes_what_peft_loads(bench, tmp_path):
+def test_what_a_node_exported_becomes_what_peft_loads(bench, tiny_base, tmp_path):
     joint = tuple(tensor + np.float32(0.05) for tensor in bench.task.initial())
     names = [tensor.name for tensor in bench.adapters.shared]
     np.savez(tmp_path / "joint.npz", **dict(zip(names, joint, strict=True)))
     command = ["node.learning.causal.errands", "adapter", "--parameters", json.dumps(PARAMETERS)]
     command += ["--model", str(tmp_path / "joint.npz"), "--out", str(tmp_path / "adapter")]
-    found = trio.run(run_errand, [*command, str(tmp_path / "data" / "member-1")], lambda *_: None)
+    data, adapter = tmp_path / "data" / "member-1", tmp_path / "adapter"
+    adapter.mkdir()
+    confined = Confinement((data, tiny_base, tmp_path / "joint.npz"), (adapter,))
+    found = trio.run(run_errand, [*command, str(data)], lambda *_: None, confined)
     assert found == {"adapter": str(tmp_path / "adapter")}
     read = read_adapter(bench.adapters, tmp_path / "adapter")
     assert all(np.array_equal(one, other) for one, other in zip(read, joint, strict=True))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from node.confinement.kernel import kernel
 from node.learning.causal.compare import Bench, compare
 from node.learning.causal.rehearsal import random_member
 from node.learning.learner import Learner, LearnerConfig
@@ -17,9 +18,9 @@ TEXTS = [
 ]
 
 
-async def test_a_worker_trains_and_evaluates_with_progress(member):
+async def test_a_worker_trains_and_evaluates_with_progress(member, tiny_base):
     heard = []
-    config = LearnerConfig("causal-lm", PARAMETERS, member, device="cpu")
+    config = LearnerConfig("causal-lm", PARAMETERS, member, device="cpu", also_read=(tiny_base,))
     async with Learner(config, heard.append) as learner:
         description = await learner.describe()
         assert description.device == "cpu (float32, base nf4, 1 threads)"
@@ -36,10 +37,18 @@ async def test_a_worker_trains_and_evaluates_with_progress(member):
     assert max(progress.done for progress in heard if progress.stage == "train") == 4
 
 
-async def test_a_worker_refuses_another_base_before_the_job(member):
-    config = LearnerConfig("causal-lm", PARAMETERS | {"base": "0" * 64}, member, device="cpu")
+async def test_a_worker_refuses_another_base_before_the_job(member, tiny_base):
+    parameters = PARAMETERS | {"base": "0" * 64}
+    config = LearnerConfig("causal-lm", parameters, member, device="cpu", also_read=(tiny_base,))
     async with Learner(config) as learner:
         with pytest.raises(OperatorFault, match="the job is for 0000"):
+            await learner.describe()
+
+
+@pytest.mark.skipif(not kernel().landlock, reason="this kernel has no Landlock")
+async def test_a_base_that_is_not_named_may_not_be_read_and_the_error_says_how(member):
+    async with Learner(LearnerConfig("causal-lm", PARAMETERS, member, device="cpu")) as learner:
+        with pytest.raises(OperatorFault, match=r"learning\.also_read"):
             await learner.describe()
 
 

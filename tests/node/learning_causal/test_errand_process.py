@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.confinement.policy import Confinement
 from node.learning.errand import run_errand
 from protocol.errors import OperatorFault
 
@@ -53,6 +54,6 @@ async def test_cancelled_it_ends_the_process(script, tmp_path):
         "time.sleep(600)"
     )
     with trio.CancelScope() as scope:
-        await run_errand([name], lambda *told: scope.cancel())
+        await run_errand([name], lambda *told: scope.cancel(), Confinement(write=(tmp_path,)))
     assert scope.cancelled_caught
     assert not Path(f"/proc/{pid_file.read_text()}").exists()

@@ -40,6 +40,7 @@ CONDITIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"disk": Disk(9, 100)}, "StarlingDiskFull", "free"),
     ({"ObjectNotKept": 1}, "StarlingDiskFull", "free"),
     ({"OwnBucketUnavailable": 2, "StorageUnavailable": 2}, "StarlingStorageFailing", "bucket"),
+    ({"LearnerNotConfined": 1}, "StarlingLearnerNotConfined", "more than its data"),
     ({"ResultDiffers": 1}, "StarlingResultDiffers", "another model"),
     ({"LogForked": 1}, "StarlingLogForked", "two orders"),
     ({"RefuseShare": 1}, "StarlingFalseWork", "RefuseShare"),
