@@ -1,17 +1,20 @@
 """A joint key for three members or more: batched Boneh–Franklin with a distributed sieve, then `derive`.
 
-What holds, with t = ⌊(N−1)/2⌋:
+What holds, with t = ⌊(N−1)/2⌋; the README of `protocol.crypto` has it step by step:
 
-- *Privacy*: up to t members that follow the protocol and pool what they saw learn nothing about the factors
-  of n beyond n, the public residues modulo the primes up to 31 and, to 2^-80, what the tests open.
-- *Detection*: members that depart from it are named when they deal wrong shares, open wrong values or spoil
-  the tests of a candidate that fails (its leaves are opened and everything is replayed; a candidate is dealt
-  before anyone knows which will succeed), when they use differing exponents in the full test, reshare or
-  decrypt wrongly in `derive`, equivocate, or send what does not parse. What a member does to the candidate
-  that wins cannot be replayed, but what it changes there makes the tests fail; only the two divisor checks,
-  which one modulus in some thousand fails, rely on members that follow the protocol.
-- *Abort without a name*: a wrong share in the multiplication β·φ(n) or in the opening of θ
-  (`GenerationFailed`). Nothing secret depends on the discarded key.
+- *Privacy*: up to t members that pool what they saw learn nothing about the factors of n beyond n, the public
+  residues modulo the primes up to 31 and, to 2^-80, what the tests open. They may depart from the protocol
+  and may hear the others of every round first: what is opened was committed to (`commitment`), and nothing is
+  used of which the values are of too high a degree.
+- *Detection*: members that depart from it are named when they open something else than they committed to,
+  deal wrong shares, open wrong values or spoil the tests of a candidate that fails (its leaves are opened and
+  everything is replayed; a candidate is dealt before anyone knows which will succeed), use differing
+  exponents in the full test, reshare or decrypt wrongly in `derive`, or broadcast what does not parse. What a
+  member does to the candidate that wins cannot be replayed, but what it changes there makes the tests fail;
+  only the two divisor checks, which one modulus in some thousand fails, rely on members that follow the
+  protocol.
+- *Abort without a name*: a wrong share in the multiplication β·φ(n) (`GenerationFailed`), equivocation, and
+  private messages that do not parse. Nothing secret depends on the discarded key.
 """
 
 from __future__ import annotations

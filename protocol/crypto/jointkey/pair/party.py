@@ -10,7 +10,8 @@ What holds if one of the two departs from the protocol in any way, and the other
 - *Named*: whatever it does to a candidate that fails is found when the leaves of all failed candidates are
   opened and replayed. Of the winner it proves that its own modulus is a product of two primes (ePrint
   2021/060), that its summands are short (to 88 bits more than they should be), that n is their product with
-  the other's, and that all its powers have one exponent. To find the other's p and q is then to factor n.
+  the other's, and that all its powers have one exponent; powers and openings it committed to before it heard
+  the other's (`commitment`). To find the other's p and q is then to factor n.
 - *Not proved, but found out unless it happens to the winner alone* (one candidate in `Plan.expected`, before
   anyone knows which): the contents of the sieve. Cheating there at best shows the other's p and q modulo M,
   three eighths of their bits, where factoring n takes half of one (Coppersmith 1996).
