@@ -13,7 +13,7 @@ from support.manifests import job_secret
 
 from protocol.encoding.errors import EncodingError
 from protocol.membership import prove_membership
-from protocol.messages import Accept, Message
+from protocol.messages import Accept, Message, Vouch
 from protocol.records import (
     Abandon,
     Attest,
@@ -49,6 +49,7 @@ class Byzantine:
         self._rng = world.rng
         self._pace = self._rng.choice((1.0, 3.0, 10.0))
         self._diligence = self._rng.choice((0.0, 0.5, 0.5, 0.9))
+        self._poisons = self._rng.random() < 0.4
         self._seq, self._last = 0, bytes(32)
         self._keyed: set[int] = set()
         self._done: set[tuple[str, int]] = set()
@@ -158,7 +159,9 @@ class Byzantine:
         self._count("record with a false view")
         record = self._record(Seal(max(1, self._reading.current.number)))
         wrong: dict[str, object] = self._rng.choice(({"order": b"\1" * 32}, {"seen": record.seen + 100}))
-        self._send(msgspec.structs.replace(record, **wrong))
+        record = msgspec.structs.replace(record, **wrong)
+        self._seq, self._last = record.seq, record.digest()
+        self._send(record)
 
     def _stop(self) -> None:
         self._count("vote to stop")
@@ -189,7 +192,7 @@ class Byzantine:
         number = self._reading.current.number
         if self._rng.random() < self._diligence:
             if self._once("commit", number):
-                self._commit_well()
+                (self._commit_poisoned if self._poisons else self._commit_well)()
             else:
                 self._attest_all()
             return
@@ -199,6 +202,8 @@ class Byzantine:
             self._commit_copy,
             self._commit_renamed,
             self._commit_withheld,
+            self._commit_poisoned,
+            self._commit_poisoned_again,
             self._attest_all,
             self._attest_something,
             self._refuse_something,
@@ -218,17 +223,34 @@ class Byzantine:
 
     def _commit_well(self) -> None:
         self._count("commit")
-        self._commit(self._cryptography.contribute(self._reading.current.number, self._me), sound=True)
+        self._commit(self._contribution(), sound=True)
 
     def _commit_spoilt(self) -> None:
         self._count("bad proof")
-        good = self._cryptography.contribute(self._reading.current.number, self._me)
-        self._commit(self._cryptography.spoil(*good), sound=False)
+        self._commit(self._cryptography.spoil(*self._contribution()), sound=False)
+
+    def _commit_poisoned(self) -> None:
+        """What no honest member would send, and only a proof of range shows."""
+        if self._world.scenario.real_crypto or self._reading.ranged:
+            self._commit_well()
+            return
+        self._count("poisoned update")
+        self._commit(self._contribution(poisoned=True), sound=True)
+
+    def _commit_poisoned_again(self) -> None:
+        """Where updates prove their range, it is refused."""
+        if self._reading.ranged and not self._world.scenario.real_crypto:
+            self._count("poisoned update without a proof of range")
+            self._commit(self._contribution(poisoned=True), sound=False)
+
+    def _contribution(self, *, poisoned: bool = False) -> Made:
+        return self._cryptography.contribute(
+            self._reading.current.number, self._me, ranged=self._reading.ranged, poisoned=poisoned
+        )
 
     def _commit_withheld(self) -> None:
         self._count("withheld update")
-        made = self._cryptography.contribute(self._reading.current.number, self._me)
-        self._commit(made, sound=True, stored=False)
+        self._commit(self._contribution(), sound=True, stored=False)
 
     def _commit_copy(self) -> None:
         found = self._somebodys_update()
@@ -282,6 +304,16 @@ class Byzantine:
         self._count("premature abandon")
         self._submit(Abandon(self._reading.current.number, self._reading.current.opening))
 
+    def _vouch(self) -> None:
+        """To everyone: for the order as it is, or for one that nobody was shown."""
+        slot = len(self._reading.orders) - 1 - self._rng.randrange(3)
+        true = self._rng.random() < 0.5
+        order = self._reading.orders[max(slot, 0)] if true else self._rng.randbytes(32)
+        self._count("vouch" if true else "false vouch")
+        for other in self._world.members:
+            vouch = Vouch(self._reading.manifest.job, max(slot, 1), order)
+            self._world.network.say(self._me, other, Message(vouch).to_bytes())
+
     def _in_sealed_round(self) -> None:
         if self._rng.random() < self._diligence:
             self._share_well()
@@ -294,6 +326,7 @@ class Byzantine:
             self._result_true,
             self._abandon,
             self._withhold,
+            self._vouch,
         ]
         self._rng.choice(moves)()
 
@@ -306,7 +339,11 @@ class Byzantine:
             if data is None:
                 return None
             try:
-                updates.append(self._cryptography.check_update(now.number, member, blob, data))
+                updates.append(
+                    self._cryptography.check_update(
+                        now.number, member, blob, data, ranged=self._reading.ranged
+                    )
+                )
             except EncodingError:
                 return None
         total = self._cryptography.sum(updates)

@@ -3,9 +3,12 @@ what is true: they know the order, the buckets, the disks, and the protocol's ta
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
-from protocol.effects import Emit
+import msgpack
+
+from protocol.effects import Emit, OpenSum
 from protocol.inputs import Confirmed
 from protocol.journal import HeldShare, OwnRecord, Released
 from protocol.lifecycle import over
@@ -35,10 +38,12 @@ class Checks:
         self._scenario = world.scenario
         self.reading = Reading(world.scenario.manifest)
         self._exposures: dict[tuple[int, int], tuple[bytes, Contributions]] = {}
+        self._sums: dict[bytes, set[frozenset[int]]] = {}
         self._records: dict[tuple[int, int], bytes] = {}
         self._read: dict[int, int] = {}
         self._ends: dict[int, tuple[str, str]] = {}
         self._aggregates: dict[int, str] = {}
+        self._models: dict[tuple[int, bytes, bytes], bytes] = {}
 
     # What happens
 
@@ -51,10 +56,13 @@ class Checks:
                 raise Broken(
                     "Durability", f"member {slot.author} has no journal of its record in slot {slot.slot}"
                 )
-            if valid and record.kind == "Seal":
-                self._sealed_enough(record)
             if record.kind == "KeyAbandon" and record.body.accused in self._scenario.honest:  # type: ignore[union-attr]
                 raise Broken("Accountability", f"member {slot.author} accuses an honest member")
+        if self.reading.out & self._scenario.honest:
+            raise Broken("NoFraming", f"honest members are out of the job: {sorted(self.reading.out)}")
+        if valid and record is not None and record.kind == "Seal":
+            self._sealed_enough(record)
+            self._nobody_cut_it_alone()
         self._sealed_is_sound()
 
     def submitted(self, member: int, record: Record) -> None:
@@ -81,6 +89,25 @@ class Checks:
                 "NoDifferencing", f"honest members release shares of {len(sums)} sums in round {number}"
             )
         self._no_lone_update(number, contributions)
+        self._no_isolated_update(number, contributions)
+
+    def opened(self, member: int, effect: OpenSum, model: bytes) -> None:
+        """An honest member has applied the sum of a round: the same for all who start from the same model."""
+        key = (effect.round, effect.model, effect.aggregate)
+        if self._models.setdefault(key, model) != model:
+            raise Broken("Agreement", f"member {member} makes another model of round {effect.round}")
+        if not self._scenario.real_crypto and model != self._expected(effect):
+            raise Broken("Agreement", f"member {member} makes a wrong model of round {effect.round}")
+
+    def _expected(self, effect: OpenSum) -> bytes:
+        """From the very updates of the sealed members, whoever keeps them."""
+        sealed = self.reading.rounds[effect.round].sealed or {}
+        values = []
+        for member, blob in sealed.items():
+            kept = (each.disk.objects.get(blob.object) for each in self._world.members.values())
+            data = next(data for data in (*kept, self._world.buckets.peek(member, blob.object)) if data)
+            values.append(msgpack.unpackb(data[:-32])[5])
+        return hashlib.sha256(effect.model + b"%d/%d" % (sum(values), len(values))).digest()
 
     def emitted(self, member: int, event: Emit) -> None:
         """An honest member says that something happened."""
@@ -89,6 +116,8 @@ class Checks:
             raise Broken(
                 "Accountability", f"member {member} refuses honest member {said['other']}: {said['reason']}"
             )
+        if member in self._world.lies:
+            return
         if event.event == "SettleJob":
             named = set(said["mismatches"]) & self._scenario.honest  # type: ignore[arg-type]
             if named:
@@ -107,7 +136,7 @@ class Checks:
     def updated(self, member: int, state: State) -> None:
         """A member's core took a step."""
         history = state.history
-        if self._read.get(member) == history.slots:
+        if self._read.get(member) == history.slots or member in self._world.lies:
             return
         self._read[member] = history.slots
         now = history.round
@@ -172,12 +201,38 @@ class Checks:
             return
         sealed = self.reading.rounds[number].sealed if number in self.reading.rounds else None
         names = {member for member, _ in contributions}
-        if sealed is None or dict(contributions) != sealed:
+        if not self._world.lies and (sealed is None or dict(contributions) != sealed):
             raise Broken(
                 "NoLoneUpdate", f"{sorted(givers)} open {sorted(names)} in round {number}, never sealed"
             )
         if len(names) < self.reading.quorum or len(names & self._scenario.honest) < 2:
             raise Broken("NoLoneUpdate", f"{sorted(givers)} open only {sorted(names)} in round {number}")
+
+    def _no_isolated_update(self, number: int, contributions: Contributions) -> None:
+        """Of all sums from one model of which honest shares exist: whoever subtracts them from one another
+        finds no honest member alone with Byzantine ones."""
+        base = self.reading.rounds[number].base
+        sums = self._sums.setdefault(base, set())
+        sums.add(frozenset(member for member, _ in contributions))
+        if len(sums) > 1:
+            self._world.count("check: sums from one model")
+        for member in frozenset().union(*sums):
+            beside = {
+                other
+                for other in self._scenario.honest
+                if all((member in those) == (other in those) for those in sums)
+            }
+            if member in self._scenario.honest and len(beside) < 2:
+                raise Broken("NoDifferencing", f"the sums of round {number} and before isolate {member}")
+
+    def _nobody_cut_it_alone(self) -> None:
+        """A seal counts only where each honest member that is waited for has spoken of every commit, or an
+        honest one has run out of time."""
+        now, honest = self.reading.current, self._scenario.honest
+        silent = {m for m in now.waited & honest if not now.commits.keys() <= now.spoken(m)}
+        self._world.count("check: sealed by time" if now.expired & honest else "check: sealed by all")
+        if silent and not now.expired & honest:
+            raise Broken("NoSingleCut", f"sealed although {sorted(silent)} had not spoken")
 
     def _sealed_is_sound(self) -> None:
         """T attesters are more than the Byzantine: what is sealed was verified by an honest member."""
@@ -203,6 +258,8 @@ class Checks:
     def progress(self) -> None:
         """After the phase without faults: whoever stayed has seen the job end, and every round that could
         be opened was."""
+        if self._world.lies:
+            return
         for index, member in sorted(self._world.members.items()):
             state = member.state
             ended = state and over(state) and (state.history.over or self._world.declined)
@@ -210,5 +267,6 @@ class Checks:
                 raise Broken("Progress", f"member {index} has not seen the job end")
         for number, started in self._world.calm_rounds.items():
             ended = self.reading.rounds[number]
-            if started and self.reading.phase == "finished" and not ended.model:
+            self._world.count("check: round begun in calm" if started else "check: round begun among faults")
+            if started and ended.over and not ended.model:
                 raise Broken("Progress", f"round {number} was burned though nothing was amiss")

@@ -21,22 +21,28 @@ from gmpy2 import mpz
 from protocol.aggregation import Aggregation, apply
 from protocol.crypto.threshold import JointKey, KeyShare
 from protocol.encoding.blob import proof_digest
-from protocol.encoding.errors import Malformed, Mismatch
+from protocol.encoding.errors import Malformed, Mismatch, OutOfRange
 from protocol.encoding.header import Kind
 from protocol.manifest import Manifest
 from protocol.records import Blob
 
 Made = tuple[bytes, Blob]
 
+LARGEST = 1000
+"""A stand-in's update is below this."""
+
+POISON = 10**6
+"""One that no sum of honest updates reaches."""
+
 
 class Cryptography(Protocol):
     """Under one joint key. Whatever is refused raises a `MemberFault`."""
 
-    def contribute(self, number: int, me: int) -> Made:
-        """A fresh encrypted update."""
+    def contribute(self, number: int, me: int, *, ranged: bool, poisoned: bool = False) -> Made:
+        """A fresh encrypted update; a `poisoned` one makes every sum that it is in impossible."""
 
-    def check_update(self, number: int, member: int, blob: Blob, data: bytes) -> Any:
-        """The ciphertexts of a sound update."""
+    def check_update(self, number: int, member: int, blob: Blob, data: bytes, *, ranged: bool) -> Any:
+        """The ciphertexts of a sound update; its range is proven where it is `ranged`."""
 
     def sum(self, updates: Sequence[Any]) -> Any:
         """Their sum."""
@@ -52,7 +58,7 @@ class Cryptography(Protocol):
     def open(
         self, model: bytes, total: Any, partials: Mapping[int, Any], contributors: Sequence[int]
     ) -> bytes:
-        """The digest of the model after this round."""
+        """The digest of the model after this round. Raises `OutOfRange` for an impossible sum."""
 
     def spoil(self, data: bytes, blob: Blob) -> Made:
         """The same with a proof that does not hold, and announced accordingly."""
@@ -96,13 +102,15 @@ class StandIn:
             raise Malformed("the proof does not hold", member=sender)
         return list(fields[len(expected) :])
 
-    def contribute(self, number: int, me: int) -> Made:
-        nonce, value = self._rng.randbytes(8), self._rng.randrange(1000)
-        content = msgpack.packb(["update", number, me, self._key, nonce, value])
+    def contribute(self, number: int, me: int, *, ranged: bool, poisoned: bool = False) -> Made:
+        nonce, value = self._rng.randbytes(8), POISON if poisoned else self._rng.randrange(LARGEST)
+        content = msgpack.packb(["update", number, me, self._key, nonce, value, ranged])
         return self._made(content, self._proof(me, content))
 
-    def check_update(self, number: int, member: int, blob: Blob, data: bytes) -> Any:
-        nonce, value = self._checked(member, blob, data, ["update", number, member, self._key])
+    def check_update(self, number: int, member: int, blob: Blob, data: bytes, *, ranged: bool) -> Any:
+        nonce, value, proven = self._checked(member, blob, data, ["update", number, member, self._key])
+        if proven != ranged or (ranged and value >= LARGEST):
+            raise Malformed("the proof of its range does not hold", member=member)
         return member, nonce, value
 
     def sum(self, updates: Sequence[Any]) -> _Sum:
@@ -124,6 +132,8 @@ class StandIn:
     ) -> bytes:
         if len(partials) < self._threshold or set(partials.values()) != {repr(total)}:
             raise Mismatch("these shares open nothing")
+        if total.value >= LARGEST * len(contributors):
+            raise OutOfRange("a sum", plaintext=0, slot=0, parameter=0)
         return hashlib.sha256(model + b"%d/%d" % (total.value, len(contributors))).digest()
 
     def spoil(self, data: bytes, blob: Blob) -> Made:
@@ -154,13 +164,13 @@ class Real:
         self._specs = manifest.encoding.tensors
         self._rng = rng
 
-    def contribute(self, number: int, me: int) -> Made:
+    def contribute(self, number: int, me: int, *, ranged: bool, poisoned: bool = False) -> Made:
         numbers = np.random.default_rng(self._rng.getrandbits(64))
         update = {spec.name: numbers.uniform(-spec.clip, spec.clip, spec.shape) for spec in self._specs}
-        return self._made.contribute(number, me, update, self._weights[me - 1])
+        return self._made.contribute(number, me, update, self._weights[me - 1], ranged)
 
-    def check_update(self, number: int, member: int, blob: Blob, data: bytes) -> list[mpz]:
-        return self._made.check_update(number, member, blob, [data])
+    def check_update(self, number: int, member: int, blob: Blob, data: bytes, *, ranged: bool) -> list[mpz]:
+        return self._made.check_update(number, member, blob, [data], ranged)
 
     def sum(self, updates: Sequence[Any]) -> list[mpz]:
         return self._made.sum(updates)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from support.manifests import job_secret
 
 from protocol import core, effects, inputs
+from protocol.encoding.errors import OutOfRange
 from protocol.errors import MemberFault, StarlingError
 from protocol.inputs import Input
 from protocol.lifecycle import over
@@ -68,7 +69,7 @@ class Member:
         scenario = self.world.scenario
         self.state = core.restore(scenario.manifest, self.index, self.disk.entries, self.disk.slots)
         self.world.checks.restored(self.index, self.state)
-        self.give(inputs.Wake())
+        self.give(inputs.Wake(scenario.trusting))
         proposing = self.index == min(self.world.members)
         self.later(0.1, lambda: self.give(inputs.JobAccepted(proposing)))
         if self.world.ledger.closed and self.follows_head:
@@ -175,12 +176,12 @@ class Member:
     def _carry_out_round(self, effect: Any) -> None:
         number = effect.round
         match effect:
-            case effects.Contribute():
-                self.later(self._takes(6), lambda: self._contribute(number))
+            case effects.Contribute(ranged=ranged):
+                self.later(self._takes(6), lambda: self._contribute(number, ranged=ranged))
             case effects.CheckCommit(member=other, blob=blob):
-                self.fetch(number, other, blob, lambda data: self._check_commit(number, other, blob, data))
-            case effects.SumSealed(contributions=contributions):
-                self._sum(number, contributions, 0, [])
+                self.fetch(number, other, blob, lambda data: self._check_commit(effect, data))
+            case effects.SumSealed():
+                self._sum(effect, [])
             case effects.ReleaseShare(aggregate=aggregate):
                 self.later(self._takes(1), lambda: self._release(number, aggregate))
             case effects.CheckShare(member=other, blob=blob):
@@ -194,7 +195,7 @@ class Member:
         """Read what is confirmed, soon, at this member's own pace."""
         if self._polling or not self.online or not self.up:
             return
-        if len(self.disk.slots) < len(self.world.ledger.order):
+        if len(self.disk.slots) < len(self.world.order_for(self.index)):
             self._polling = True
             self.later(self.world.rng.expovariate(1 / 0.2), self._poll)
 
@@ -202,7 +203,7 @@ class Member:
         self._polling = False
         if not self.online:
             return
-        read, order = len(self.disk.slots), self.world.ledger.order
+        read, order = len(self.disk.slots), self.world.order_for(self.index)
         count = len(order) - read
         if self.world.rng.random() < 0.3:
             count = self.world.rng.randint(1, max(1, count))
@@ -214,7 +215,7 @@ class Member:
 
     def settle(self) -> None:
         """The head is final: say so once all of the order is read, as the ledger's adapter does."""
-        if len(self.disk.slots) < len(self.world.ledger.order):
+        if len(self.disk.slots) < len(self.world.order_for(self.index)):
             self.poll_soon()
             self.later(5, self.settle)
         else:
@@ -274,7 +275,7 @@ class Member:
 
     # A round's work
 
-    def _contribute(self, number: int) -> None:
+    def _contribute(self, number: int, *, ranged: bool) -> None:
         world = self.world
         if number in self._cancelled:
             return
@@ -282,31 +283,31 @@ class Member:
             world.count("failed training")
             self.give(inputs.ContributionFailed(number, "the loss is not finite"))
             return
-        data, blob = world.keymaking.keys[self._key].contribute(number, self.index)
+        data, blob = world.keymaking.keys[self._key].contribute(number, self.index, ranged=ranged)
         self._publish(data, blob, lambda: self.give(inputs.Contributed(number, blob)))
 
-    def _check_commit(self, number: int, other: int, blob: Blob, data: bytes) -> None:
-        refusal = ""
+    def _check_commit(self, effect: effects.CheckCommit, data: bytes) -> None:
+        number, other, refusal = effect.round, effect.member, ""
+        cryptography = self.world.keymaking.keys[self._key]
         try:
-            self.world.keymaking.keys[self._key].check_update(number, other, blob, data)
+            cryptography.check_update(number, other, effect.blob, data, ranged=effect.ranged)
         except MemberFault as fault:
             refusal = str(fault)
         self.later(self._takes(0.5), lambda: self.give(inputs.CommitChecked(number, other, refusal)))
 
-    def _sum(
-        self, number: int, contributions: tuple[tuple[int, Blob], ...], done: int, updates: list[Any]
-    ) -> None:
+    def _sum(self, effect: effects.SumSealed, updates: list[Any]) -> None:
         """Fetch and verify one contribution after the other, then add them up."""
+        number, contributions = effect.round, effect.contributions
         cryptography = self.world.keymaking.keys[self._key]
-        if done == len(contributions):
+        if len(updates) == len(contributions):
             self._sums[number] = contributions, cryptography.sum(updates)
             self.give(inputs.Summed(number))
             return
-        member, blob = contributions[done]
+        member, blob = contributions[len(updates)]
 
         def fetched(data: bytes) -> None:
-            update = cryptography.check_update(number, member, blob, data)
-            self._sum(number, contributions, done + 1, [*updates, update])
+            update = cryptography.check_update(number, member, blob, data, ranged=effect.ranged)
+            self._sum(effect, [*updates, update])
 
         self.fetch(number, member, blob, fetched)
 
@@ -353,8 +354,14 @@ class Member:
         partials = {member: self._partials[number, member] for member, _ in effect.shares}
         _, total = self._sums[number]
         cryptography = self.world.keymaking.keys[self._key]
-        model = cryptography.open(effect.model, total, partials, effect.contributors)
+        try:
+            model = cryptography.open(effect.model, total, partials, effect.contributors)
+        except OutOfRange as error:
+            self.world.count("discarded sum")
+            self.give(inputs.Opened(number, effect.model, str(error)))
+            return
         self.disk.models.add(model)
+        self.world.checks.opened(self.index, effect, model)
         self.give(inputs.Opened(number, model))
 
 

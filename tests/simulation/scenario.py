@@ -43,6 +43,8 @@ class Faults:
     stops: int = 0
     declines: int = 0
     """Operators that take back, at the start, that they accepted."""
+    forks: int = 0
+    """Members whose hydra-nodes lie: each shows two records the other way round than to the rest, once."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Scenario:
     faults: Faults
     unsafe: float
     real_crypto: bool = False
+    trusting: bool = True
+    """Whether members trust their own hydra-nodes; where these lie, they must not."""
 
     @property
     def size(self) -> int:
@@ -114,7 +118,8 @@ def draw(seed: int, wishes: Wishes | None = None) -> Scenario:
         deadlines=DEADLINES,
     )
     unsafe = rng.uniform(0.2, 1.5) * (40 + 40 * rounds)
-    return Scenario(seed, job, byzantine, faults, unsafe, wishes.real_crypto)
+    trusting = not faults.forks and rng.random() < 0.8
+    return Scenario(seed, job, byzantine, faults, unsafe, wishes.real_crypto, trusting)
 
 
 def _rounds(rng: Random) -> int:
@@ -160,4 +165,7 @@ def _faults(rng: Random, members: int, spare: int) -> Faults:
     vanishing = rng.randint(0, max(0, spare)) if rng.random() < 0.3 else 0
     stops = rng.randint(1, members) if rng.random() < 0.05 else 0
     declines = 1 if rng.random() < 0.05 else 0
-    return replace(faults, slow=frozenset(slow), vanishing=vanishing, stops=stops, declines=declines)
+    forks = rng.randint(1, members) if rng.random() < 0.1 else 0
+    return replace(
+        faults, slow=frozenset(slow), vanishing=vanishing, stops=stops, declines=declines, forks=forks
+    )

@@ -44,6 +44,22 @@ class Outcome:
     covered: Counter[str]
 
 
+@dataclass(frozen=True)
+class Lie:
+    """A hydra-node shows the record of position `late` at position `early` already."""
+
+    early: int
+    late: int
+
+    def tell(self, order: list[Confirmed]) -> list[Confirmed]:
+        """The order as that node shows it; what would give it away is not there yet."""
+        if len(order) <= self.late:
+            return order[: self.early]
+        moved = [*order[: self.early], order[self.late], *order[self.early : self.late]]
+        told = [Confirmed(slot, each.author, each.data) for slot, each in enumerate(moved, 1)]
+        return told + order[self.late + 1 :]
+
+
 class World:
     """`trace` is told what happens, in words; `listen` gets every event of honest members."""
 
@@ -68,6 +84,8 @@ class World:
         self.unsound: set[tuple[int, bytes]] = set()
         self.covered: Counter[str] = Counter()
         self.calm_rounds: dict[int, bool] = {}
+        self.lies: dict[int, Lie] = {}
+        self._liars = self.rng.sample(sorted(self.members), min(scenario.faults.forks, len(self.members)))
         self._calm_since = float("inf")
         self._opening = False
         self._trace = trace
@@ -278,6 +296,26 @@ class World:
         """What the fan-out leaves on the chain."""
         return {slot.author: slot.data for slot in self.ledger.order}
 
+    def order_for(self, index: int) -> list[Confirmed]:
+        """The order as a member's hydra-node shows it."""
+        lie = self.lies.get(index)
+        return self.ledger.order if lie is None else lie.tell(self.ledger.order)
+
+    def _lie(self) -> None:
+        """Nodes that lie do so when it matters: about a record that may close a round, or seal it."""
+        kind = self.checks.reading.records[-1]
+        if kind is None or kind.kind not in ("Attest", "Expire", "Seal"):
+            return
+        late = len(self.ledger.order) - 1
+        for index in [index for index in self._liars if self.rng.random() < 0.3]:
+            read = len(self.members[index].disk.slots)
+            early = late - self.rng.randint(1, 4)
+            if read <= early and self.members[index].up:
+                self._liars.remove(index)
+                self.lies[index] = Lie(early, late)
+                self.count("lying hydra-node")
+                self.tell(f"member {index} is shown slot {late + 1} as slot {early + 1}")
+
     def reconnect(self, index: int) -> None:
         """Connections with everyone come up."""
         for other in self.scenario.manifest.roster.indices:
@@ -315,6 +353,7 @@ class World:
             self.tell(
                 f"slot {slot.slot}: {what} of {slot.author}, {'valid' if reading.valid[-1] else 'ignored'}"
             )
+        self._lie()
         number = reading.current.number
         if number and number not in self.calm_rounds:
             self.calm_rounds[number] = self._is_calm()
@@ -322,11 +361,14 @@ class World:
             member.poll_soon()
 
     def _is_calm(self) -> bool:
-        """Whether a round that begins now must be opened."""
-        thresholds = self.scenario.manifest.thresholds
+        """Whether a round that begins now must be opened: enough honest members are there, none has to be in
+        the sum because it was in one before, and nothing goes wrong any more."""
+        thresholds, reading = self.scenario.manifest.thresholds, self.checks.reading
         present = sum(not member.gone for member in self.members.values())
-        enough = present >= max(thresholds.quorum, thresholds.shares)
-        return enough and self.clock.now > self._calm_since + SETTLING_SECONDS
+        vouchers = thresholds.vouchers(self.scenario.size, trusting=self.scenario.trusting)
+        enough = present >= max(thresholds.quorum, thresholds.shares, vouchers)
+        fresh = not reading.sums.get(reading.model)
+        return enough and fresh and not self.lies and self.clock.now > self._calm_since + SETTLING_SECONDS
 
     def emitted(self, index: int, event: Emit) -> None:
         """An honest member's event."""
