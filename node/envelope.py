@@ -6,8 +6,9 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from node.ledger.anchor import MAX_ANCHOR
 from protocol.messages import Message
-from protocol.wire import AttemptNumber, Digest, MemberIndex, Wire
+from protocol.wire import AttemptNumber, Digest, Wire
 
 
 class Core(Wire, frozen=True, tag="core"):
@@ -72,9 +73,14 @@ class Label(Wire, frozen=True):
 
 
 class Order(Wire, frozen=True):
-    """Records in their order, each with its author."""
+    """Records in their order: each the snapshot that confirmed it, and its transaction, which its author has
+    signed. Their sender has read all snapshots up to `until`."""
 
     LIMIT: ClassVar[int] = 16 * 2**20
-    VALUES: ClassVar[int] = 3 * 2**16
+    MAX_RECORDS: ClassVar[int] = 2_000
+    VALUES: ClassVar[int] = 3 * MAX_RECORDS + 16
 
-    records: tuple[tuple[MemberIndex, Annotated[bytes, Meta(max_length=1024)]], ...]
+    until: Slot
+    records: Annotated[
+        tuple[tuple[Slot, Annotated[bytes, Meta(max_length=MAX_ANCHOR)]], ...], Meta(max_length=2_000)
+    ]

@@ -17,8 +17,9 @@ class Funds:
         self._wallet = wallet
 
     async def __call__(self) -> UTxO:
-        """The output to deposit. Raises `OperatorFault` where there is none."""
-        found = await self._outputs()
+        """The output to deposit: plain ADA, as tokens weigh. Raises `OperatorFault` where there is none."""
+        outputs = await self._outputs()
+        found = {at: output for at, output in outputs.items() if not output.assets}
         if not found:
             raise OperatorFault(
                 "there is no output on L1 to deposit",

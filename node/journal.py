@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS entries (
     PRIMARY KEY (job, position));
 CREATE TABLE IF NOT EXISTS slots (
     head TEXT NOT NULL, slot INTEGER NOT NULL, author TEXT NOT NULL, data BLOB NOT NULL,
-    snapshot INTEGER NOT NULL, txid TEXT NOT NULL, PRIMARY KEY (head, slot));
+    snapshot INTEGER NOT NULL, anchor BLOB NOT NULL, recovered INTEGER NOT NULL, PRIMARY KEY (head, slot));
 CREATE TABLE IF NOT EXISTS grants (
     job BLOB NOT NULL, member INTEGER NOT NULL, token BLOB NOT NULL, PRIMARY KEY (job, member));
 CREATE TABLE IF NOT EXISTS rounds (
@@ -61,11 +61,12 @@ class StoredJob:
 
 @dataclass(frozen=True)
 class KeptSlot:
-    """A confirmed slot as the ledger gave it."""
+    """A confirmed slot as the ledger gave it: its transaction, and whether other members supplied it."""
 
     confirmed: Confirmed
     snapshot: int
-    transaction: str
+    transaction: bytes
+    recovered: bool = False
 
 
 class JournalUnavailable(OperatorFault):
@@ -228,23 +229,25 @@ class Journal:
         """Remember confirmed slots of a head; `authors[i]` is the payment key hash of index i + 1."""
         rows = [
             (head, kept.confirmed.slot, authors[kept.confirmed.author - 1], kept.confirmed.data,
-             kept.snapshot, kept.transaction)
+             kept.snapshot, kept.transaction, kept.recovered)
             for kept in slots
         ]  # fmt: skip
         with self._transaction():
-            self._db.executemany("INSERT OR IGNORE INTO slots VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR IGNORE INTO slots VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     @_alone
     def slots(self, head: str, authors: Sequence[str]) -> list[KeptSlot]:
         """The contiguous slots of a head from 1 on."""
         rows = self._db.execute(
-            "SELECT slot, author, data, snapshot, txid FROM slots WHERE head = ? ORDER BY slot", (head,)
+            "SELECT slot, author, data, snapshot, anchor, recovered FROM slots WHERE head = ? ORDER BY slot",
+            (head,),
         ).fetchall()
         kept: list[KeptSlot] = []
-        for slot, author, data, snapshot, transaction in rows:
+        for slot, author, data, snapshot, transaction, recovered in rows:
             if slot != len(kept) + 1 or author not in authors:
                 break
-            kept.append(KeptSlot(Confirmed(slot, authors.index(author) + 1, data), snapshot, transaction))
+            confirmed = Confirmed(slot, authors.index(author) + 1, data)
+            kept.append(KeptSlot(confirmed, snapshot, transaction, bool(recovered)))
         return kept
 
     @_alone

@@ -210,9 +210,13 @@ class History:
         except Ignored as verdict:
             return after, str(verdict)
 
+    def order_at(self, slot: int) -> bytes | None:
+        """The running digest after `slot`; None if that is longer than `LOOKBACK` ago or yet to come."""
+        age = self.slots - slot
+        return self.recent[-1 - age] if 0 <= age < len(self.recent) else None
+
     def _next_slot(self, author: int, data: bytes) -> History:
-        entry = author.to_bytes(2, "big") + hashlib.sha256(data).digest()
-        order = hashlib.sha256(b"starling/1 order" + self.order + entry).digest()
+        order = extend(self.order, author, data)
         return replace(self, slots=self.slots + 1, order=order, recent=(*self.recent, order)[-LOOKBACK:])
 
     def _check_chain(self, author: int, record: Record) -> None:
@@ -292,6 +296,12 @@ class History:
         roots = [[member, blob.root] for member, blob in contributions]
         statement = canonical.dump([self.job, number, key, roots])
         return hashlib.sha256(b"starling/1 aggregate" + statement).digest()
+
+
+def extend(order: bytes, author: int, data: bytes) -> bytes:
+    """The running digest of the order after one more slot."""
+    entry = author.to_bytes(2, "big") + hashlib.sha256(data).digest()
+    return hashlib.sha256(b"starling/1 order" + order + entry).digest()
 
 
 def _require(condition: bool, otherwise: str) -> None:

@@ -26,14 +26,15 @@ from protocol.records import Record
 
 @dataclass(frozen=True)
 class Order:
-    """What the records mean: `datums` and the counters are by roster index, `ignored` counts by reason."""
+    """What the records mean: `chains` (each member's records) and the counters are by roster index; `reasons`
+    counts those that were ignored by reason."""
 
     head: str
     history: History
     records: Counter[int]
     ignored: Counter[int]
     reasons: Counter[str]
-    datums: dict[int, bytes]
+    chains: dict[int, list[bytes]]
 
     def plain(self) -> dict[str, Any]:
         """As plain values."""
@@ -58,7 +59,7 @@ class Order:
                     "name": history.manifest.roster.member(index).name,
                     "records": self.records[index],
                     "ignored": self.ignored[index],
-                    "datum": self.datums[index].hex(),
+                    "datum": anchor.chain_digests(self.head, self.chains[index])[-1].hex(),
                 }
                 for index in history.manifest.roster.indices
             ],
@@ -82,8 +83,7 @@ def read_order(journal: Journal, manifest: Manifest) -> Order:
         if verdict:
             ignored[slot.author] += 1
             reasons[verdict] += 1
-    datums = {index: anchor.chain_digest(head, chain) for index, chain in chains.items()}
-    return Order(head, history, records, ignored, reasons, datums)
+    return Order(head, history, records, ignored, reasons, chains)
 
 
 def settlement(order: Order, manifest: Manifest, url: str) -> SettlementReport:
@@ -101,7 +101,7 @@ def settlement(order: Order, manifest: Manifest, url: str) -> SettlementReport:
         await emulator.aclose()
         return found
 
-    return audit_settlement(trio.run(outputs), members, order.datums, order.head)
+    return audit_settlement(trio.run(outputs), members, order.chains, order.head)
 
 
 def _decoded(data: bytes) -> Record | None:

@@ -12,14 +12,17 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import structlog
 import trio
 
+from node.config import Ledger
 from node.engine.durable import until_done
 from node.journal import Journal, KeptSlot
 from node.ledger import anchor, interface
+from node.ledger.audit import settled
+from node.ledger.client.deposit import DEPOSIT_SCRIPTS, EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import Node
-from node.ledger.client.order import links_of
 from node.ledger.client.session import Recover, Timing
 from node.ledger.errors import CommandRefused, NodeUnavailable
+from node.ledger.interface import Deposit
 from node.ledger.transaction import UTxO
 from node.ledger.wallet import Wallet
 from protocol.errors import StarlingError
@@ -125,12 +128,12 @@ class Anchors:
                     batch.append(receive.receive_nowait())
             slots = tuple(Confirmed(each.slot, each.member, each.datum) for each in batch)
             kept = [
-                KeptSlot(slot, each.snapshot, each.transaction)
+                KeptSlot(slot, each.snapshot, each.transaction, each.recovered)
                 for slot, each in zip(slots, batch, strict=True)
             ]
             head = self._ledger.status().head_id or ""
             await until_done(self._journal.keep_slots, head, kept, self._authors)
-            self._give(Read(slots))
+            self._give(Read(slots, recovered=any(each.recovered for each in batch)))
             self._read = slots[-1].slot
             self._moved.set()
             self._moved = trio.Event()
@@ -146,13 +149,34 @@ class Anchors:
                 case interface.HeadFinalised(datums=datums):
                     log.info("HeadFinalised", members=sorted(datums))
                     await self._until_read()
-                    self._give(HeadFinal(_records(datums)))
+                    self._give(HeadFinal(await self._settled(datums)))
                 case interface.Stalled(reason=reason, members=members, detail=detail):
                     log.warning("HeadStalled", reason=reason.value, members=members, detail=detail)
                 case interface.Resumed():
                     log.info("HeadResumed")
                 case interface.FanoutPossible():
                     log.info("HeadFanoutPossible")
+
+    async def _settled(self, datums: Mapping[int, Sequence[bytes]]) -> dict[int, bytes]:
+        """The record that settles each member's chain: of the datums at its address, its chain's last one.
+
+        Anybody may have paid others there. Where the head was closed with an older snapshot, the later
+        records of a chain are lost, which is not their author's fault, and said.
+        """
+        head = self._ledger.status().head_id or ""
+        kept = await until_done(self._journal.slots, head, self._authors)
+        records: dict[int, bytes] = {}
+        for member, found in datums.items():
+            written = [slot.confirmed.data for slot in kept if slot.confirmed.author == member]
+            place = settled(anchor.chain_digests(head, written), found)
+            if place is None:
+                records[member] = _record(found[-1])
+                continue
+            if place:
+                records[member] = written[place - 1]
+            if place < len(written):
+                log.warning("SettlementLost", other=member, settled=place, lost=len(written) - place)
+        return records
 
     async def _until_read(self) -> None:
         """The settlement is compared with the whole order: wait until the core has been given all of it."""
@@ -179,13 +203,24 @@ class Anchors:
 
     async def _deposit(self) -> None:
         """Deposit, or go on with a deposit that a restart interrupted."""
-        fact = f"deposit {self._job.hex()}"
-        begun = await until_done(self._journal.fact, fact)
-        deposit = "" if begun is None else begun.decode()
-        if not deposit or deposit not in await self._ledger.pending_deposits():
-            deposit = await self._ledger.begin_deposit(await self._funds())
-            await until_done(self._journal.set_fact, fact, deposit.encode())
+        deposit = await until_done(known_deposit, self._journal, self._job)
+        if deposit is None or deposit.id not in await self._ledger.pending_deposits():
+            deposit = await self._ledger.begin_deposit(await self._funds(), self._keep_deposit)
         await self._ledger.end_deposit(deposit)
+
+    async def _keep_deposit(self, deposit: Deposit) -> None:
+        await until_done(remember_deposit, self._journal, self._job, deposit)
+
+
+def remember_deposit(journal: Journal, job: bytes, deposit: Deposit) -> None:
+    """Write down where this member's chain begins."""
+    journal.set_fact(f"deposit {job.hex()}", str(deposit).encode())
+
+
+def known_deposit(journal: Journal, job: bytes) -> Deposit | None:
+    """The deposit with which this member's chain begins, once it was made."""
+    fact = journal.fact(f"deposit {job.hex()}")
+    return None if fact is None else Deposit.parse(fact.decode())
 
 
 def remember_head(journal: Journal, job: bytes, head: str) -> None:
@@ -208,15 +243,11 @@ def _head_of(job: bytes) -> str:
     return f"head {job.hex()}"
 
 
-def _records(datums: Mapping[int, bytes]) -> dict[int, bytes]:
-    """The records in the final datums; a datum that holds none is left out."""
-    decoded = {member: anchor.decode(datum) for member, datum in datums.items()}
-    return {member: found[1] for member, found in decoded.items() if found is not None}
-
-
 def _confirmed(kept: KeptSlot) -> interface.Confirmed:
     slot = kept.confirmed
-    return interface.Confirmed(slot.slot, slot.author, slot.data, kept.transaction, kept.snapshot)
+    return interface.Confirmed(
+        slot.slot, slot.author, slot.data, kept.transaction, kept.snapshot, kept.recovered
+    )
 
 
 def make_ledger(
@@ -226,24 +257,31 @@ def make_ledger(
     head: str | None,
     kept: Sequence[KeptSlot],
     *,
+    deposit: Deposit | None,
     parties: Sequence[bytes],
     recover: Recover,
     others: Callable[[str], bool],
-    mainnet: bool,
-    timing: Timing,
+    config: Ledger,
 ) -> HydraLedger:
     """The client for a roster's head, going on after the slots that were kept."""
-    known = [_confirmed(slot) for slot in kept]
+    scripts = {bytes.fromhex(config.deposit_script)} if config.deposit_script else DEPOSIT_SCRIPTS
     return HydraLedger(
         node,
         wallet,
         members,
         parties=parties,
         head_id=head,
-        cursor=known[-1] if known else None,
-        links=links_of(len(members), head, known) if head and known else None,
+        known=[_confirmed(slot) for slot in kept],
+        start=None if deposit is None else deposit.at,
         recover=recover,
         others=others,
-        mainnet=mainnet,
-        timing=timing,
+        mainnet=config.mainnet,
+        deposit_scripts={EMULATED_SCRIPT} if config.l1 else scripts,
+        timing=Timing(confirm=config.confirm_seconds),
     )
+
+
+def _record(datum: bytes) -> bytes:
+    """The record in an anchor's datum."""
+    decoded = anchor.decode(datum)
+    return b"" if decoded is None else decoded[1]

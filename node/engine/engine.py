@@ -33,10 +33,19 @@ Perform = Callable[[effects.Effect], Awaitable[None]]
 
 
 class Engine:
-    """Runs the core for one job from `state` on. `on_event` is told every transition."""
+    """Runs the core for one job from `state` on. `on_event` is told every transition; `trusting` says whether
+    the order comes from a hydra-node that its operator trusts, and from there alone."""
 
-    def __init__(self, state: State, journal: Journal, on_event: Callable[[effects.Emit], None]) -> None:
+    def __init__(
+        self,
+        state: State,
+        journal: Journal,
+        on_event: Callable[[effects.Emit], None],
+        *,
+        trusting: bool = True,
+    ) -> None:
         self.state = state
+        self._trusting = trusting
         self._journal = journal
         self._on_event = on_event
         self._send, self._receive = trio.open_memory_channel[Input](MAX_INPUTS)
@@ -69,7 +78,7 @@ class Engine:
         """Take inputs until cancelled; `perform` carries out one effect, whatever time it takes."""
         try:
             async with trio.open_nursery() as nursery:
-                await self._take(Wake(), perform, nursery)
+                await self._take(Wake(self._trusting), perform, nursery)
                 async for given in self._receive:
                     if isinstance(given, Heard):
                         self._heard[given.member] -= 1

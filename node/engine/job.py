@@ -10,7 +10,7 @@ import trio
 
 from node.config import Config
 from node.crypto.service import CryptoWorker
-from node.engine.anchors import Anchors, is_head_of_another, known_head, make_ledger
+from node.engine.anchors import Anchors, is_head_of_another, known_deposit, known_head, make_ledger
 from node.engine.background import Background
 from node.engine.bulletin import Bulletin
 from node.engine.compartment import Compartment
@@ -29,7 +29,7 @@ from node.keys import NodeKeys
 from node.learning.learner import Learner, LearnerConfig
 from node.ledger.client.node import HydraNode
 from node.ledger.client.order import Recovered
-from node.ledger.client.session import Timing
+from node.ledger.client.session import Judge
 from node.ledger.errors import HistoryGap
 from node.ledger.interface import LedgerStatus
 from node.ledger.transaction import UTxO
@@ -54,7 +54,7 @@ PAUSED = b"paused"
 HEAR_SECONDS = 20.0
 """How long a member's message may wait for the engine before it is dropped; its sender says it again."""
 
-RECORD_OVERHEAD = 8
+RECORD_OVERHEAD = 16
 """Bytes at most that a record in an `Order` takes besides its own."""
 GRANT_SECONDS = 120.0
 """For a bucket to make a grant, and for the member to be told."""
@@ -177,7 +177,8 @@ class JobNode:
         authors = [member.payment.hex() for member in members]
         slots = journal.slots(head, authors) if head else []
         state = core.restore(self.manifest, self.me, entries, [kept.confirmed for kept in slots])
-        self.engine = Engine(state, journal, self._on_event)
+        trusting = self._around.config.ledger.trust_own_node and not any(kept.recovered for kept in slots)
+        self.engine = Engine(state, journal, self._on_event, trusting=trusting)
         log.info("Roster", **roster_line(self.manifest))
         config = self._around.config.ledger
         ledger = make_ledger(
@@ -186,11 +187,11 @@ class JobNode:
             [member.payment for member in members],
             head,
             slots,
+            deposit=known_deposit(journal, self.job),
             recover=self._recover_order,
             others=lambda head: is_head_of_another(journal, self.job, head),
             parties=[bytes.fromhex(party) for party in config.parties],
-            mainnet=config.mainnet,
-            timing=Timing(confirm=config.confirm_seconds),
+            config=config,
         )
         after = slots[-1].confirmed.slot if slots else 0
         funds, give = self._around.funds, self.engine.give
@@ -214,7 +215,7 @@ class JobNode:
         self._crypto = CryptoWorker(self.manifest, self.me, nice, threads, show, self.folder / "objects")
         self._learner = Learner(learner_config(config, self.manifest.task, self.manifest.parameters), show)
         self._mailbox = Mailbox()
-        self._gaps = Gaps(self.post.others, self.post.ask)
+        self._gaps = Gaps(self.post.others, self.post.ask, self.manifest.thresholds.colluders + 1)
 
     async def run(self) -> None:
         """Take part until the job is settled, paused or cancelled, whatever fails in it: see `Compartment`.
@@ -363,14 +364,17 @@ class JobNode:
 
     def _order_after(self, question: OrderWanted) -> bytes:
         authors = [each.payment.hex() for each in self.manifest.roster.members]
+        status = self.head_status
         records: list[tuple[int, bytes]] = []
-        size = 0
+        size, until = 0, 0 if status is None else status.snapshot
         for slot in self._around.journal.slots(question.head, authors)[question.after :]:
-            size += len(slot.confirmed.data) + RECORD_OVERHEAD
-            if size > Order.LIMIT - RECORD_OVERHEAD or len(records) == Order.VALUES // 3 - 1:
+            size += len(slot.transaction) + RECORD_OVERHEAD
+            if size > Order.LIMIT - RECORD_OVERHEAD or len(records) == Order.MAX_RECORDS:
                 break
-            records.append((slot.confirmed.author, slot.confirmed.data))
-        return Order(tuple(records)).to_bytes()
+            records.append((slot.snapshot, slot.transaction))
+        if status is not None and question.after + len(records) < status.slot:
+            until = records[-1][0] - 1 if records else 0
+        return Order(until, tuple(records)).to_bytes()
 
     async def _hear(self, heard: Heard) -> None:
         """Hand over what a member says once little of it waits; `OperatorFault` if that takes long."""
@@ -429,8 +433,13 @@ class JobNode:
         await self._ledger_port.submit(record)
         self.bulletin.tell("Submitted", {"kind": record.kind, "seq": record.seq})
 
-    async def _recover_order(self, gap: HistoryGap) -> Sequence[Recovered]:
-        return await self._gaps.fill(gap, self._ledger_port.status.head_id or "")
+    async def _recover_order(self, gap: HistoryGap, judge: Judge) -> tuple[Sequence[Recovered], bool]:
+        before = gap.from_slot - 1
+        await self.engine.wait_for(lambda state: state.history.slots >= before)
+        digest = self.engine.state.history.order_at(before)
+        if digest is None:
+            raise gap
+        return await self._gaps.fill(gap, self._ledger_port.status.head_id or "", digest, judge)
 
     async def _send_grant(self, member: int) -> None:
         try:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import cbor2
 
 from node.ledger import cbor, plutus, transaction
-from node.ledger.errors import AnchorTooLarge, BrokenChain, OutOfFunds
+from node.ledger.errors import AnchorTooLarge, OutOfFunds
 from node.ledger.transaction import Transaction, TxIn, TxOut
 from node.ledger.wallet import Wallet, verify
 
@@ -100,28 +100,6 @@ def build(wallet: Wallet, tip: Tip, record: bytes) -> Transaction:
     return transaction.parse(raw)
 
 
-def find_tip(
-    utxo: Iterable[tuple[TxIn, TxOut]], address: bytes, head_id: str, link: bytes | None = None
-) -> Tip | None:
-    """The output at `address` that carries the chain; before the first anchor, the richest one.
-
-    `link` is what the order says that the next anchor must claim, where that is known. Before the first
-    anchor, an output with a datum comes from an earlier head, whose chain ended there: here it is money.
-    """
-    begun = link != first_link(head_id)
-    own = [(at, out) for at, out in utxo if out.address == address and out.datum_hash is None]
-    chained = [(at, out) for at, out in own if begun and out.datum is not None and decode(out.datum)]
-    chained = [(at, out) for at, out in chained if transaction.blake2b(out.datum or b"") == link] or chained
-    plain = [(at, out) for at, out in own if out.datum is None or not begun]
-    if chained:
-        at, output = max(chained, key=lambda pair: (pair[1].lovelace, pair[0]))
-        return Tip(at, output, transaction.blake2b(output.datum or b""))
-    if plain:
-        at, output = max(plain, key=lambda pair: (pair[1].lovelace, pair[0]))
-        return Tip(at, output, first_link(head_id))
-    return None
-
-
 def read(tx: Transaction, members: dict[bytes, int]) -> Anchor | None:
     """The anchor in a confirmed transaction, or None where it is none.
 
@@ -147,17 +125,9 @@ def _signed_by(tx: Transaction, key_hash: bytes | None) -> bool:
     )
 
 
-def follow(member: int, link: bytes, records: Iterable[bytes], end: bytes) -> None:
-    """Check that `records` lead from `link` to `end` in a member's chain; BrokenChain if not."""
+def chain_digests(head_id: str, records: Iterable[bytes]) -> list[bytes]:
+    """The first link, then the hash of the datum of each of these records in one chain."""
+    digests = [first_link(head_id)]
     for record in records:
-        link = transaction.blake2b(encode(record, link))
-    if link != end:
-        raise BrokenChain("the records do not lead to the datum in the head", member=member)
-
-
-def chain_digest(head_id: str, records: Iterable[bytes]) -> bytes:
-    """The hash of the datum that a chain of exactly these records ends in (the first link if none)."""
-    link = first_link(head_id)
-    for record in records:
-        link = transaction.blake2b(encode(record, link))
-    return link
+        digests.append(transaction.blake2b(encode(record, digests[-1])))
+    return digests

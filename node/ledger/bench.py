@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 import trio
 
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import HydraNode
 from node.ledger.emulator.remote import Emulator
@@ -54,7 +55,10 @@ async def _measure(wallets: list[Wallet], anchors: int) -> None:
     await emulator.ready()
     members = [w.key_hash for w in wallets]
     nodes = [HydraNode(f"http://127.0.0.1:{BASE_PORT + n}") for n in range(1, len(wallets) + 1)]
-    ledgers = [HydraLedger(node, wallet, members) for node, wallet in zip(nodes, wallets, strict=True)]
+    ledgers = [
+        HydraLedger(node, wallet, members, deposit_scripts={EMULATED_SCRIPT})
+        for node, wallet in zip(nodes, wallets, strict=True)
+    ]
     each = anchors // len(wallets)
     total = each * len(wallets)
     async with trio.open_nursery() as nursery:

@@ -41,9 +41,9 @@ def end_of(data: bytes, start: int) -> int:
 
 def array(data: bytes, start: int = 0) -> list[bytes]:
     """The encoded items of the array at `start`, also of a tagged one (a set); ValueError for others."""
-    major, _, size, at = _head(data, start)
+    major, size, at = _head(data, start)
     if major == _TAG and size == _SET:
-        major, _, size, at = _head(data, at)
+        major, size, at = _head(data, at)
     if major != _ARRAY:
         raise ValueError("not an array")
     return [data[begin:end] for begin, end in _items(data, at, size)]
@@ -51,7 +51,7 @@ def array(data: bytes, start: int = 0) -> list[bytes]:
 
 def mapping(data: bytes, start: int = 0) -> dict[bytes, bytes]:
     """The encoded keys and values of the map at `start`; ValueError for others, and for a repeated key."""
-    major, _, size, at = _head(data, start)
+    major, size, at = _head(data, start)
     if major != _MAP:
         raise ValueError("not a map")
     parts = [data[begin:end] for begin, end in _items(data, at, size if size == _INDEFINITE else 2 * size)]
@@ -75,55 +75,61 @@ def _items(data: bytes, at: int, count: int) -> Iterator[tuple[int, int]]:
 
 def _walk(data: bytes, at: int, *, strict: bool) -> int:
     """Without recursion: how deep a stranger nests must not matter to who only passes it over."""
-    open_items = [1]  # how many items each level still expects
-    while open_items:
-        if open_items[-1] == 0:
-            open_items.pop()
-            continue
-        if open_items[-1] == _INDEFINITE and data[at : at + 1] == bytes([_BREAK]):
-            open_items.pop()
+    levels: list[int] = []  # how many items the levels above still expect
+    left, end = 1, len(data)
+    while True:
+        while left == 0:
+            if not levels:
+                return at
+            left = levels.pop()
+        if left == _INDEFINITE and at < end and data[at] == _BREAK:
+            left = levels.pop()
             at += 1
             continue
-        if open_items[-1] != _INDEFINITE:
-            open_items[-1] -= 1
-        first = at
-        major, info, size, at = _head(data, at)
-        if strict:
-            _check(data[first], major, info, size, len(open_items))
-        if size == _INDEFINITE:
-            open_items.append(_INDEFINITE)
-        elif major in (_BYTES, _TEXT):
+        first = data[at] if at < end else _BREAK
+        major, size = first >> 5, first & 31
+        if size < 24:
+            at += 1
+        else:
+            major, size, at = _head(data, at)
+        if left > 0:
+            left -= 1
+        if strict and major >= _TAG:
+            _check(first, major, size)
+        if major < _BYTES or major == _OTHER:
+            continue
+        if size != _INDEFINITE and major < _ARRAY:
             at += size
-        elif major in (_ARRAY, _MAP):
-            open_items.append(size * (2 if major == _MAP else 1))
-        elif major == _TAG:
-            open_items.append(1)
-        if at > len(data) or open_items[-1] > len(data):
+            if at > end:
+                raise ValueError("cut short")
+            continue
+        levels.append(left)
+        left = 1 if major == _TAG else 2 * size if major == _MAP and size > 0 else size
+        if left > end:
             raise ValueError("cut short")
-    return at
+        if strict and len(levels) > MAX_DEPTH:
+            raise ValueError("nested too deep")
 
 
-def _head(data: bytes, at: int) -> tuple[int, int, int, int]:
-    """(major type, additional information, argument, where the head ends)."""
+def _head(data: bytes, at: int) -> tuple[int, int, int]:
+    """(major type, argument, where the head ends)."""
     if at >= len(data):
         raise ValueError("cut short")
     major, info = data[at] >> 5, data[at] & 31
     at += 1
     if info < 24:
-        return major, info, info, at
+        return major, info, at
     if info == 31 and major in (_BYTES, _TEXT, _ARRAY, _MAP):
-        return major, info, _INDEFINITE, at
+        return major, _INDEFINITE, at
     if info > 27:
         raise ValueError("not CBOR")
     end = at + (1 << info - 24)
     if end > len(data):
         raise ValueError("cut short")
-    return major, info, int.from_bytes(data[at:end], "big"), end
+    return major, int.from_bytes(data[at:end], "big"), end
 
 
-def _check(first: int, major: int, info: int, size: int, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise ValueError("nested too deep")
+def _check(first: int, major: int, size: int) -> None:
     if major == _TAG and size not in _TAGS:
         raise ValueError(f"CBOR tag {size} is none of ledger data")
     if major == _OTHER and first not in _PLAIN:

@@ -33,6 +33,10 @@ class CommandRefused(OperatorFault):
     """The node understood a command and refused it in its present state."""
 
 
+class DraftRefused(OperatorFault):
+    """What the hydra-node drafted for this member to sign is not what it must be; nothing was signed."""
+
+
 class ForeignHead(OperatorFault):
     """The node is in another head than the one this ledger follows."""
 

@@ -7,25 +7,53 @@ one order of confirmed anchors, the same for every member.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import trio
 from trio_typing import TaskStatus
 
-from node.ledger.transaction import UTxO
+from node.ledger.transaction import TxIn, UTxO, transaction_id
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """A record that every party of the head has signed for. The last one kept is where a restart goes on."""
+    """A record that every party of the head has signed for. Those kept are where a restart goes on.
+
+    `transaction` are the bytes of its anchor, which its author has signed; `recovered` says that they came
+    from other members instead of this member's own node.
+    """
 
     slot: int
     member: int
     datum: bytes
-    transaction: str
+    transaction: bytes
     snapshot: int
+    recovered: bool = False
+
+    @property
+    def id(self) -> bytes:
+        """The id of the transaction."""
+        return transaction_id(self.transaction)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """A deposit on its way into the head: its transaction on L1, and the output that it becomes in the head,
+    from where this member's chain begins. Durable before it is needed again: it cannot be found otherwise."""
+
+    id: str
+    at: TxIn
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.at}"
+
+    @classmethod
+    def parse(cls, text: str) -> Deposit:
+        """From its text form; ValueError for anything else."""
+        deposit_id, _, at = text.partition(" ")
+        return cls(deposit_id, TxIn.parse(at))
 
 
 class LedgerState(enum.Enum):
@@ -115,9 +143,13 @@ class FanoutPossible:
 
 @dataclass(frozen=True, slots=True)
 class HeadFinalised:
-    """The head is on L1 again: the last datum (CBOR) of each member's chain, by roster index."""
+    """The head is on L1 again: the datums (CBOR) of anchors at each member's address, by roster index.
 
-    datums: Mapping[int, bytes]
+    One of them is where the member's chain ended. Others may have been paid there by anybody: `audit.settled`
+    tells them apart by the records.
+    """
+
+    datums: Mapping[int, tuple[bytes, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,17 +197,20 @@ class Ledger(Protocol):
         `patience` (seconds) is how long an Init that may be on its way has to take effect first.
         """
 
-    async def deposit(self, utxo: UTxO) -> str:
-        """Move L1 outputs of this member into the head, and wait for them there. Gives the deposit's id.
+    async def deposit(self, utxo: UTxO) -> Deposit:
+        """Move L1 outputs of this member into the head, and wait for them there.
 
         A deposit that has not arrived after the head's deposit period, which may be hours, is brought back,
         and CommandRefused says so.
         """
 
-    async def begin_deposit(self, utxo: UTxO) -> str:
-        """The first half of `deposit`: it is on its way."""
+    async def begin_deposit(
+        self, utxo: UTxO, keep: Callable[[Deposit], Awaitable[None]] | None = None
+    ) -> Deposit:
+        """The first half of `deposit`: it is on its way. `keep` makes it durable before that: where the chain
+        begins cannot be found out later. Raises DraftRefused where the node's draft is wrong."""
 
-    async def end_deposit(self, deposit_id: str) -> None:
+    async def end_deposit(self, deposit: Deposit) -> None:
         """The second half, also for a deposit that was begun before a restart."""
 
     async def pending_deposits(self) -> list[str]:

@@ -109,6 +109,11 @@ def blake2b(data: bytes, size: int = 32) -> bytes:
     return hashlib.blake2b(data, digest_size=size).digest()
 
 
+def transaction_id(raw: bytes) -> bytes:
+    """The id of a transaction that was parsed before."""
+    return blake2b(cbor.array(raw)[0])
+
+
 UNREADABLE = TxOut(b"", 0)
 """Stands for an output of a kind that this parser does not know; it is at nobody's address."""
 
@@ -124,11 +129,12 @@ def parse(raw: bytes) -> Transaction:
 
 
 def _parse(raw: bytes) -> Transaction:
-    if raw[:1] != b"\x84" or cbor.end_of(raw, 0) != len(raw):
+    items = cbor.array(raw) if raw[:1] == b"\x84" else []
+    if len(items) != 4 or 1 + sum(map(len, items)) != len(raw):
         raise ValueError("a transaction is an array of four")
-    body, witness_set, _, auxiliary = cbor.array(raw)
-    fields = {_uint(cbor.loads(key)): value for key, value in cbor.mapping(body).items()}
-    numbers = {n: _uint(cbor.loads(fields[n])) for n in (_FEE, _EXPIRES, _STARTS, _NETWORK) if n in fields}
+    body, witness_set, _, auxiliary = items
+    fields = {_number(key): value for key, value in cbor.mapping(body).items()}
+    numbers = {n: _number(fields[n]) for n in (_FEE, _EXPIRES, _STARTS, _NETWORK) if n in fields}
     return Transaction(
         id=blake2b(body),
         raw=raw,
@@ -144,6 +150,10 @@ def _parse(raw: bytes) -> Transaction:
         network=numbers.get(_NETWORK),
         extras=tuple(sorted(fields.keys() - _KNOWN_FIELDS)),
     )
+
+
+def _number(item: bytes) -> int:
+    return item[0] if len(item) == 1 and item[0] < 24 else _uint(cbor.loads(item))
 
 
 def _input(item: bytes) -> TxIn:
@@ -197,31 +207,23 @@ def _uint(value: object) -> int:
     return value
 
 
-def build_body(inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], fee: int = 0) -> bytes:
-    """The body of a transaction without time bounds; inputs carry the set tag as cardano-cli writes it."""
-    return cbor2.dumps(
-        {
-            _INPUTS: cbor2.CBORTag(_SET, [[i.id, i.index] for i in inputs]),
-            _OUTPUTS: [o.primitive() for o in outputs],
-            _FEE: fee,
-        }
-    )
+def build_body(
+    inputs: tuple[TxIn, ...], outputs: tuple[TxOut, ...], fee: int = 0, *, expires: int | None = None
+) -> bytes:
+    """The body of a transaction that is valid before slot `expires`, or always; inputs carry the set tag as
+    cardano-cli writes it."""
+    body: dict[int, object] = {
+        _INPUTS: cbor2.CBORTag(_SET, [[i.id, i.index] for i in inputs]),
+        _OUTPUTS: [o.primitive() for o in outputs],
+        _FEE: fee,
+    }
+    return cbor2.dumps(body if expires is None else {**body, _EXPIRES: expires})
 
 
 def assemble(body: bytes, witnesses: tuple[tuple[bytes, bytes], ...]) -> bytes:
     """A whole transaction from `body` and (key, signature) pairs, no scripts, no auxiliary data."""
     witness_set = {0: cbor2.CBORTag(_SET, [list(w) for w in witnesses])} if witnesses else {}
     return b"\x84" + body + cbor2.dumps(witness_set) + b"\xf5\xf6"
-
-
-def add_witness(raw: bytes, key: bytes, signature: bytes) -> bytes:
-    """`raw` with one more (key, signature) pair; every other byte of body and auxiliary data stays."""
-    transaction = parse(raw)
-    end = cbor.end_of(raw, 1 + len(transaction.body))
-    witness_set = cbor2.loads(raw[1 + len(transaction.body) : end])
-    pairs = [*transaction.witnesses, (key, signature)]
-    witness_set[0] = cbor2.CBORTag(_SET, [list(p) for p in pairs])
-    return b"\x84" + transaction.body + cbor2.dumps(witness_set) + raw[end:]
 
 
 def min_lovelace(output: TxOut) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -14,11 +14,12 @@ from trio_typing import TaskStatus
 
 from node.ledger import transaction, utxo_json
 from node.ledger.anchor import Tip
+from node.ledger.client.deposit import DEPOSIT_SCRIPTS, body_of, plan
 from node.ledger.client.node import Node
 from node.ledger.client.session import Recover, Session, Timing
 from node.ledger.errors import CommandRefused, NodeUnavailable
-from node.ledger.interface import Confirmed, HeadEvent, Ledger, LedgerState, LedgerStatus
-from node.ledger.transaction import Transaction, UTxO
+from node.ledger.interface import Confirmed, Deposit, HeadEvent, Ledger, LedgerState, LedgerStatus
+from node.ledger.transaction import Transaction, TxIn, UTxO
 from node.ledger.wallet import Wallet
 from protocol.errors import OwnFault, StarlingError
 
@@ -52,11 +53,10 @@ _WAITS = {
 class HydraLedger:
     """A head through `node`. `members` are payment key hashes in roster order, `wallet` this member's key.
 
-    `parties` are the members' Hydra keys in the same order: with them, another set of parties is refused and
-    stalls name members. `head_id` and `cursor`, the last record taken over, are what the caller kept of an
-    earlier run. `recover` supplies records that the node's history lacks, in order; they are checked against
-    the chains in the head, for which `links` (`order.links_of`) says where those were at the cursor. A head
-    that is one of `others` is left alone.
+    `parties` are the members' Hydra keys in the same order: with them, another set of parties is refused
+    and stalls name members. `head_id`, `known`, all records taken over, and `start`, this member's output
+    in the head from where its chain begins, are what the caller kept of an earlier run. `recover` supplies
+    anchors that the node's history lacks. A head that is one of `others` is left alone.
     """
 
     def __init__(
@@ -67,11 +67,12 @@ class HydraLedger:
         *,
         parties: Sequence[bytes] = (),
         head_id: str | None = None,
-        cursor: Confirmed | None = None,
-        links: Mapping[int, bytes] | None = None,
+        known: Sequence[Confirmed] = (),
+        start: TxIn | None = None,
         recover: Recover | None = None,
         others: Callable[[str], bool] = lambda head_id: False,
         mainnet: bool = False,
+        deposit_scripts: Collection[bytes] = DEPOSIT_SCRIPTS,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -84,8 +85,8 @@ class HydraLedger:
             addresses,
             parties=parties,
             head_id=head_id,
-            cursor=cursor,
-            links=links,
+            known=known,
+            start=start,
             recover=recover,
             others=others,
             timing=timing,
@@ -94,7 +95,9 @@ class HydraLedger:
         self._listeners: set[trio.MemorySendChannel[HeadEvent]] = set()
         self._clock = clock
         self._pending_command: LedgerState | None = None
-        self._begun: dict[str, UTxO] = {}
+        self._mainnet = mainnet
+        self._deposit_scripts = deposit_scripts
+        self._begun: set[str] = set()
         self._shown: tuple[LedgerState, str, float] = (LedgerState.CONNECTING, "", clock())
 
     async def run(self, *, task_status: TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -115,11 +118,11 @@ class HydraLedger:
             self._session.notify()
 
     async def confirmed(self, after_slot: int) -> AsyncIterator[Confirmed]:
-        """The order from slot `after_slot` + 1 on, without end. OwnFault before the cursor."""
+        """The order from slot `after_slot` + 1 on, without end. OwnFault for slots that are `known`."""
         order = self._session.order
         position = after_slot - order.base
         if position < 0:
-            raise OwnFault(f"slots up to {order.base} lie before the cursor")
+            raise OwnFault(f"slots up to {order.base} were taken over before")
         while True:
             changed = self._session.changed
             while position < len(order.records):
@@ -176,7 +179,7 @@ class HydraLedger:
         if self._pending_command is not None and state in (LedgerState.IDLE, LedgerState.OPEN):
             state = self._pending_command
         elif state is LedgerState.OPEN and session.submission.tip is None:
-            state = LedgerState.FUNDING
+            state = LedgerState.FUNDING if session.synced else LedgerState.CONNECTING
         if state is LedgerState.IDLE and session.life.head_id is not None:
             return state, f"news of head {session.life.head_id}, which the hydra-node no longer knows"
         if state is LedgerState.CONNECTING and session.trouble:
@@ -220,23 +223,40 @@ class HydraLedger:
             decommitTx=utxo_json.envelope(tx),
         )
 
-    async def deposit(self, utxo: UTxO) -> str:
+    async def deposit(self, utxo: UTxO) -> Deposit:
         """Move L1 outputs of this member into the head; see `Ledger.deposit`."""
-        deposit_id = await self.begin_deposit(utxo)
-        await self.end_deposit(deposit_id)
-        return deposit_id
+        deposit = await self.begin_deposit(utxo)
+        await self.end_deposit(deposit)
+        return deposit
 
-    async def begin_deposit(self, utxo: UTxO) -> str:
-        """Send outputs of this member on their way into the head; gives the deposit's id."""
-        deposit_id = await self._commit(utxo)
-        self._begun[deposit_id] = utxo
-        return deposit_id
+    async def begin_deposit(
+        self, utxo: UTxO, keep: Callable[[Deposit], Awaitable[None]] | None = None
+    ) -> Deposit:
+        """Send outputs of this member on their way into the head; see `Ledger.begin_deposit`."""
+        await self._until(lambda: not self._is(LedgerState.CONNECTING))
+        wallet, head_id = self._session.wallet, self._session.life.head_id
+        if head_id is None:
+            raise CommandRefused("there is no head to deposit into")
+        wanted = plan(utxo, wallet.address)
+        asked = {"blueprintTx": utxo_json.envelope(wanted.blueprint), "utxo": utxo_json.to_json(utxo)}
+        draft = utxo_json.transaction_from_json(await self._request("POST", "/commit", asked))
+        scripts, now = self._deposit_scripts, self._clock()
+        body = body_of(wanted, draft, head_id, scripts, now, mainnet=self._mainnet)
+        tx = transaction.parse(wallet.sign(body))
+        deposit = Deposit(tx.id.hex(), wanted.at)
+        if keep is not None:
+            await keep(deposit)
+        await self._request("POST", "/cardano-transaction", utxo_json.envelope(tx))
+        self._begun.add(deposit.id)
+        return deposit
 
-    async def end_deposit(self, deposit_id: str) -> None:
+    async def end_deposit(self, deposit: Deposit) -> None:
         """Wait for a deposit, also of an earlier life, to arrive.
 
         One that the head does not take before its deadline is brought back to L1, and CommandRefused says so.
         """
+        deposit_id = deposit.id
+        self._session.begin_chain_at(deposit.at)
         if deposit_id in self._begun:
             await self._until(lambda: self._over(deposit_id) or self._failed(deposit_id))
         while not self._over(deposit_id):
@@ -253,23 +273,9 @@ class HydraLedger:
                 remedy="see which party's hydra-node was away; the output of the recovery can be deposited",
             )
 
-    async def _commit(self, utxo: UTxO) -> str:
-        """Have the node draft a commit of these outputs, sign and submit it; gives its transaction id.
-
-        The node pays for it and has signed that; ours is needed where outputs of ours are spent.
-        """
-        tx = utxo_json.transaction_from_json(await self._request("POST", "/commit", utxo_json.to_json(utxo)))
-        if not set(utxo) <= set(tx.inputs):
-            raise CommandRefused("the drafted deposit does not spend what was offered")
-        if utxo:
-            wallet = self._session.wallet
-            raw = transaction.add_witness(tx.raw, wallet.public_key, wallet.signature(tx.body))
-            tx = transaction.parse(raw)
-        await self._request("POST", "/cardano-transaction", utxo_json.envelope(tx))
-        return tx.id.hex()
-
     async def _help_to_open(self) -> None:
         """Before 2.0 a head opens when every party has committed: commit nothing, funds come by deposit.
+        The node has signed that and pays for it; this member's key has no part in it.
 
         A commit that was made before is refused by the node; one that L1 lost is made again.
         """
@@ -277,16 +283,17 @@ class HydraLedger:
         while True:
             await self._until(lambda: life.initialising)
             try:
-                _log.info("OpeningCommitted", head=life.head_id, transaction=await self._commit({}))
+                draft = utxo_json.transaction_from_json(await self._request("POST", "/commit", {}))
+                await self._request("POST", "/cardano-transaction", utxo_json.envelope(draft))
+                _log.info("OpeningCommitted", head=life.head_id, transaction=draft.id.hex())
             except StarlingError as refused:
                 _log.info("OpeningCommitRefused", head=life.head_id, reason=str(refused))
             with trio.move_on_after(COMMIT_AGAIN):
                 await self._until(lambda: not life.initialising)
 
     def _arrived(self, deposit_id: str) -> bool:
-        tip, utxo = self._session.submission.tip, self._begun.get(deposit_id)
-        spent = tip is not None and (utxo is None or tip.at in utxo)
-        return spent or deposit_id in self._session.life.settled_deposits
+        there = self._session.submission.tip is not None
+        return there or deposit_id in self._session.life.settled_deposits
 
     def _failed(self, deposit_id: str) -> bool:
         return deposit_id in self._session.life.failed_deposits

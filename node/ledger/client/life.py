@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from node.ledger import anchor, transaction, utxo_json
+from node.ledger import anchor, transaction
 from node.ledger.client import messages as msg
 from node.ledger.interface import FanoutPossible, HeadClosed, HeadEvent, HeadFinalised, HeadOpen, LedgerState
 
@@ -108,14 +108,15 @@ class Life:
         return []
 
     def _finalise(self, utxo: msg.Json) -> list[HeadEvent]:
-        outputs = utxo_json.from_json(utxo, self._members)
-        by_member: dict[int, list[transaction.TxOut]] = {}
-        for output in outputs.values():
-            if output.datum is not None and anchor.decode(output.datum) is not None:
-                by_member.setdefault(self._members[output.address], []).append(output)
-        datums = {m: max(found, key=lambda o: o.lovelace).datum or b"" for m, found in by_member.items()}
+        addresses = {transaction.address_text(address): member for address, member in self._members.items()}
+        datums: dict[int, list[bytes]] = {}
+        for output in utxo.values():
+            member = addresses.get(str(output.get("address"))) if isinstance(output, Mapping) else None
+            datum = _datum(output) if member is not None else None
+            if member is not None and datum is not None:
+                datums.setdefault(member, []).append(datum)
         self.state = LedgerState.FINALISED
-        self.finished = HeadFinalised(datums)
+        self.finished = HeadFinalised({member: tuple(sorted(found)) for member, found in datums.items()})
         return [self.finished]
 
     def _deposit(self, tag: str, deposit: str) -> None:
@@ -123,3 +124,12 @@ class Life:
             self.settled_deposits.add(deposit)
         elif tag in ("CommitRecovered", "DepositExpired"):
             self.failed_deposits[deposit] = tag
+
+
+def _datum(output: msg.Json) -> bytes | None:
+    """The output's inline datum, if it is that of an anchor."""
+    try:
+        datum = bytes.fromhex(str(output.get("inlineDatumRaw")))
+    except ValueError:
+        return None
+    return None if anchor.decode(datum) is None else datum

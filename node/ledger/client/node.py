@@ -140,7 +140,8 @@ def _answering(place: str) -> Iterator[None]:
 
 
 def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error)[:200]}"
+    said = str(error) or str(error.__cause__ or "")
+    return f"{type(error).__name__}: {said[:200]}"
 
 
 class _WebSocket:

@@ -1,15 +1,27 @@
-"""The one order of confirmed anchors, from snapshots: pure, the same for every member."""
+"""The one order of confirmed anchors, from snapshots: pure, the same for every member.
+
+What the parties sign covers a snapshot's outputs, neither the order nor the completeness of the transactions
+that its `confirmed` lists. So the order here is canonical: snapshots by number; within one, anchors by their
+depth in their author's chain since the snapshot before, then by author. Depth and author follow from the
+outputs, since each chain's last datum commits to all before it: whatever order a node lists them in, all
+members give the same slots.
+
+A chain is followed from its first anchor, which links to the head, by spending: an anchor counts only where
+it spends the output of the one before and links to its datum. Its author's key has signed it, so no payment
+to the author's address is ever taken for one.
+"""
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from node.ledger import anchor, transaction
-from node.ledger.errors import BrokenChain
+from node.ledger.anchor import Anchor
+from node.ledger.errors import BrokenChain, MalformedTransaction
 from node.ledger.interface import Confirmed
-from node.ledger.transaction import Transaction
+from node.ledger.transaction import Transaction, TxIn
 
 
 class SnapshotMissing(Exception):
@@ -23,110 +35,160 @@ class SnapshotMissing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """A record that another member supplies where the node's own history is gone."""
+    """An anchor that another member supplies where the node's own history is gone: its transaction, with its
+    author's witness, and the snapshot that confirmed it."""
 
-    member: int
-    datum: bytes
+    snapshot: int
+    transaction: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a chain ends: what the next anchor links to, and the output that it spends (None: any of its
+    author's, for a first anchor)."""
+
+    link: bytes
+    at: TxIn | None = None
 
 
 class Order:
-    """Counts the anchors of `members` (addresses by roster index) in snapshot order from `cursor` on.
+    """Counts the anchors of `members` (roster indices by address) from the slots `known` on.
 
-    `links` says where the members' chains were at the cursor (`links_of`); only filling a gap needs it. Slots
-    come from snapshot number, then position in `confirmed`. Snapshots may be fed again: one that is not the
-    next is either known, and ignored, or early, and refused with SnapshotMissing.
+    `known` are all records of head `head_id` that were taken over before. Snapshots may be fed again: one
+    that is not the next is either known, and ignored, or early, and refused with SnapshotMissing. `last` is
+    the last snapshot that is in the order whole, `broken` names members that signed what does not continue
+    their chain.
     """
 
     def __init__(
-        self,
-        members: Mapping[bytes, int],
-        cursor: Confirmed | None = None,
-        links: Mapping[int, bytes] | None = None,
+        self, members: Mapping[bytes, int], head_id: str | None = None, known: Sequence[Confirmed] = ()
     ) -> None:
         self._members = dict(members)
-        self._cursor = cursor
-        self.base = cursor.slot if cursor else 0
+        self.base = len(known)
         self.records: list[Confirmed] = []
-        # The cursor's snapshot is read again, anchors after the cursor's may follow in it; a record that
-        # filled a gap has no transaction, and says up to which snapshot all is known.
-        self.last = 0 if cursor is None else cursor.snapshot - 1 if cursor.transaction else cursor.snapshot
-        self.links = dict(links or {})
         self.broken: list[int] = []
+        self.last = known[-1].snapshot - 1 if known else 0
+        # The last snapshot is read again: anchors may follow in it after those that were taken over.
+        self._again = tuple(record.id for record in known if record.snapshot > self.last)
+        self.ends: dict[int, End] = {}
+        if head_id is not None:
+            self.begin(head_id)
+            for record in known[: self.base - len(self._again)]:
+                link = transaction.blake2b(anchor.encode(record.datum, self.ends[record.member].link))
+                self.ends[record.member] = End(link, TxIn(record.id, 0))
 
     def begin(self, head_id: str) -> None:
         """Before anything else, every chain links to its head."""
-        if self._cursor is None and self.slot == 0:
-            self.links = dict.fromkeys(self._members.values(), anchor.first_link(head_id))
+        if not self.ends:
+            first = End(anchor.first_link(head_id))
+            self.ends = dict.fromkeys(self._members.values(), first)
 
     @property
     def slot(self) -> int:
         """The last slot given out."""
         return self.base + len(self.records)
 
+    @property
+    def whole(self) -> int:
+        """The last slot of snapshot `last`: what came after may be the beginning of a snapshot."""
+        return self.slot - len(self._again)
+
     def feed(self, number: int, transactions: Sequence[Transaction]) -> list[Confirmed]:
-        """Take in snapshot `number` with its confirmed transactions; gives the new records."""
+        """Take in snapshot `number` with its confirmed transactions, in any order; gives the new records.
+
+        Raises BrokenChain, and changes nothing, where it contradicts what was taken over of it before.
+        """
         if number <= self.last:
             return []
         if number > self.last + 1:
             raise SnapshotMissing(self.last + 1, number)
-        anchors = [a for tx in transactions if (a := anchor.read(tx, self._members)) is not None]
-        known = self._known(number, anchors)
-        for old in anchors[:known]:
-            self.links[old.member] = old.next_link
-        new = [self._append(a, number) for a in anchors[known:]]
-        self.last = number
-        return new
-
-    def _known(self, number: int, anchors: Sequence[anchor.Anchor]) -> int:
-        """How many of a snapshot's anchors the cursor already covers."""
-        if self._cursor is None or number != self._cursor.snapshot:
-            return 0
-        ids = [a.at.id.hex() for a in anchors]
-        if self._cursor.transaction not in ids:
-            raise BrokenChain(f"snapshot {number} lacks the transaction of slot {self._cursor.slot}")
-        return ids.index(self._cursor.transaction) + 1
-
-    def _append(self, new: anchor.Anchor, number: int) -> Confirmed:
-        expected = self.links.get(new.member)
-        if expected is not None and new.link != expected:
-            self.broken.append(new.member)
-        self.links[new.member] = new.next_link
-        record = Confirmed(self.slot + 1, new.member, new.record, new.at.id.hex(), number)
-        self.records.append(record)
-        return record
-
-    def fill(
-        self, to_snapshot: int, recovered: Iterable[Recovered], ends: Mapping[int, bytes]
-    ) -> list[Confirmed]:
-        """Put `recovered` in place of the snapshots up to `to_snapshot`, in the order given.
-
-        `ends` is what each member's chain must lead to: the hash of the datum that the head holds now, or
-        that the next anchor links to. Raises BrokenChain, and changes nothing, where it does not.
-        """
-        wanted = list(recovered)
-        if strangers := {r.member for r in wanted} - set(ends):
-            raise BrokenChain(f"records of members {sorted(strangers)}, who have no chain in the head")
-        for member, end in ends.items():
-            if member not in self.links:
-                raise BrokenChain("it is not known where the chain was at the cursor", member=member)
-            anchor.follow(member, self.links[member], (r.datum for r in wanted if r.member == member), end)
+        anchors, ends, broken = self._canonical(transactions)
+        taken = len(self._again)
+        if tuple(each.at.id for each, _ in anchors[:taken]) != self._again:
+            raise BrokenChain(f"snapshot {number} is not the one that slot {self.slot} was read from")
         new = [
-            Confirmed(slot, r.member, r.datum, "", self.last)
-            for slot, r in enumerate(wanted, start=self.slot + 1)
+            Confirmed(slot, each.member, each.record, tx.raw, number)
+            for slot, (each, tx) in enumerate(anchors[taken:], start=self.slot + 1)
         ]
-        if new:
-            # Only the last one vouches for the end of the gap: a crash before it fills the rest again.
-            new[-1] = dataclasses.replace(new[-1], snapshot=to_snapshot)
         self.records += new
-        self.links.update(ends)
-        self.last = to_snapshot
+        self.broken += broken
+        self.ends, self.last, self._again = ends, number, ()
+        return new
+
+    def _canonical(
+        self, transactions: Sequence[Transaction]
+    ) -> tuple[list[tuple[Anchor, Transaction]], dict[int, End], list[int]]:
+        """A snapshot's anchors in their order, where the chains end then, and who signed what is none."""
+        found: dict[int, list[tuple[Anchor, Transaction]]] = {}
+        for tx in transactions:
+            if (read := anchor.read(tx, self._members)) is not None:
+                found.setdefault(read.member, []).append((read, tx))
+        ends, placed, broken = dict(self.ends), [], []
+        for member, candidates in found.items():
+            depth = 0
+            while (step := _next(candidates, ends[member])) is not None:
+                candidates.remove(step)
+                ends[member] = End(step[0].next_link, step[0].at)
+                placed.append((depth, member, step))
+                depth += 1
+            broken += [member] * bool(candidates)
+        placed.sort(key=lambda item: item[:2])
+        return [step for _, _, step in placed], ends, broken
+
+    # gaps
+
+    def with_recovered(self, recovered: Iterable[Recovered], to_snapshot: int) -> Order:
+        """A copy that goes on after slot `whole` with what another member supplied up to snapshot
+        `to_snapshot`.
+
+        It may have supplied more: whoever is ahead has later ones. The copy's `records` are those after
+        `whole`, its `last` is the last snapshot that they name. Raises BrokenChain where a record is not
+        its author's next, stands elsewhere than it belongs, or contradicts what is known.
+        """
+        copy = Order(self._members)
+        copy.base, copy.last, copy.ends = self.whole, self.last, dict(self.ends)
+        for number, group in itertools.groupby(recovered, key=lambda each: each.snapshot):
+            if number > to_snapshot:
+                break
+            if number <= copy.last:
+                raise BrokenChain(f"records of snapshot {number} after those of {copy.last}")
+            transactions = [_parsed(each) for each in group]
+            anchors, _, _ = copy._canonical(transactions)
+            if [tx.id for _, tx in anchors] != [tx.id for tx in transactions]:
+                raise BrokenChain(f"records of snapshot {number} that do not continue their authors' chains")
+            copy.last = number - 1
+            copy.feed(number, transactions)
+        again = tuple(record.id for record in copy.records[: len(self._again)])
+        if again != self._again[: len(again)]:
+            raise BrokenChain(f"other records than the ones that are known up to slot {self.slot}")
+        copy.records = [replace(record, recovered=True) for record in copy.records]
+        return copy
+
+    def goes_on_in(self, continued: Order) -> bool:
+        """Whether a copy `with_recovered` has come farther than this order."""
+        return continued.slot >= self.slot and continued.last > self.last
+
+    def adopt(self, continued: Order, last: int) -> list[Confirmed]:
+        """Go on where a copy `with_recovered` is, all snapshots up to `last` taken in; gives what is new."""
+        new = continued.records[len(self._again) :]
+        self.records += new
+        self.ends, self.last, self._again = continued.ends, last, ()
         return new
 
 
-def links_of(members: int, head_id: str, records: Iterable[Confirmed]) -> dict[int, bytes]:
-    """Where each of `members` chains stands after `records`, all of them, in order."""
-    links = dict.fromkeys(range(1, members + 1), anchor.first_link(head_id))
-    for record in records:
-        datum = anchor.encode(record.datum, links[record.member])
-        links[record.member] = transaction.blake2b(datum)
-    return links
+def _next(candidates: Sequence[tuple[Anchor, Transaction]], end: End) -> tuple[Anchor, Transaction] | None:
+    """The anchor that continues a chain; of two first ones, which only their author can sign, the lower
+    id."""
+    going_on = [
+        (each, tx)
+        for each, tx in candidates
+        if each.link == end.link and (end.at is None or end.at in tx.inputs)
+    ]
+    return min(going_on, key=lambda step: step[1].id, default=None)
+
+
+def _parsed(recovered: Recovered) -> Transaction:
+    try:
+        return transaction.parse(recovered.transaction)
+    except MalformedTransaction as error:
+        raise BrokenChain(error.what) from None

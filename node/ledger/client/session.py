@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import structlog
 import trio
 
-from node.ledger import anchor, utxo_json
+from node.ledger import transaction, utxo_json
+from node.ledger.anchor import Tip
 from node.ledger.client import messages as msg
 from node.ledger.client import stalls
-from node.ledger.client.checks import Unverified, check
+from node.ledger.client.checks import Accounts, Incomplete, Unverified, check, unfinished
 from node.ledger.client.life import Life
 from node.ledger.client.node import Channel, Node
 from node.ledger.client.order import Order, Recovered, SnapshotMissing
@@ -27,11 +28,29 @@ from node.ledger.client.reads import read_head, read_snapshot
 from node.ledger.client.submission import Submission
 from node.ledger.errors import BrokenChain, HistoryGap, MalformedMessage, NodeUnavailable, OutOfFunds
 from node.ledger.interface import Confirmed, HeadEvent, LedgerState, Resumed, Stalled, StallReason
+from node.ledger.transaction import TxIn, TxOut
 from node.ledger.wallet import Wallet
 
 _log = structlog.get_logger()
 _random = secrets.SystemRandom()
-Recover = Callable[[HistoryGap], Awaitable[Sequence[Recovered]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What an answer to a gap is worth: the `order` that goes on with it, whether its chains end where the
+    head's outputs say, and the records that follow it, up to which this node has its own."""
+
+    order: Order
+    complete: bool
+    records: tuple[Confirmed, ...]
+
+
+Judge = Callable[[Sequence[Recovered]], Judged]
+"""Raises BrokenChain for an answer that no honest member gives."""
+
+Recover = Callable[[HistoryGap, Judge], Awaitable[tuple[Sequence[Recovered], bool]]]
+"""Gives records for a gap, vouched for by enough members, and whether these are all."""
+
 _FOLLOWED = (LedgerState.OPEN, LedgerState.CLOSED, LedgerState.FANOUT_POSSIBLE, LedgerState.FANNING_OUT)
 
 
@@ -59,8 +78,8 @@ class Session:
         *,
         parties: Sequence[bytes] = (),
         head_id: str | None = None,
-        cursor: Confirmed | None = None,
-        links: Mapping[int, bytes] | None = None,
+        known: Sequence[Confirmed] = (),
+        start: TxIn | None = None,
         recover: Recover | None = None,
         others: Callable[[str], bool] = lambda head_id: False,
         timing: Timing | None = None,
@@ -71,7 +90,8 @@ class Session:
         self.parties = tuple(parties)
         self.timing = timing or Timing()
         self.life = Life(self.members, head_id, others)
-        self.order = Order(self.members, cursor, links)
+        self.order = Order(self.members, head_id, known)
+        self.start = start  # this member's deposit in the head, from where its chain begins
         self.submission = Submission(wallet)
         self.stall: Stalled | None = None
         self.refusal: tuple[int, msg.CommandRefused] | None = None
@@ -81,6 +101,8 @@ class Session:
         self._recover = recover
         self._head_parties: tuple[bytes, ...] = ()
         self._latest: msg.Snapshot | None = None
+        self._arrived = False  # whether L1 has moved the deposit of `_latest` in
+        self._accounts = Accounts(frozenset(map(transaction.address_text, self.members)))
         self._outputs_signed = False  # by releases before 2.2, whose signatures need the UTxO set
         self._channel: Channel | None = None
         self._connected = trio.CancelScope()
@@ -114,11 +136,8 @@ class Session:
                 with trio.CancelScope() as self._connected:
                     async with self.node.connect(history=False) as channel:
                         await self._converse(channel)
-            except* (NodeUnavailable, MalformedMessage, BrokenChain) as group:
+            except* (NodeUnavailable, MalformedMessage, BrokenChain, HistoryGap) as group:
                 self._report_loss(group)
-            except* HistoryGap as group:
-                self._report_loss(group)
-                self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(_first(group))))
             except* Exception as group:  # a fault of this code, met by what the node said: it must not spread
                 self._report_loss(group)
                 _log.error("LedgerFault", node=repr(self.node), reason=traceback.format_exc()[-4000:])
@@ -135,6 +154,8 @@ class Session:
         _log.warning("LedgerConnectionLost", node=repr(self.node), reason=self.trouble)
         if isinstance(error, Unverified | BrokenChain):
             self._stalled(Stalled(StallReason.UNVERIFIED, (), str(error)))
+        elif isinstance(error, HistoryGap | Incomplete):
+            self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(error)))
 
     def _backoff(self, failures: int) -> float:
         ceiling = min(self.timing.backoff_first * 2.0 ** min(failures, 16), self.timing.backoff_last)
@@ -205,8 +226,11 @@ class Session:
                 self.refusal = (self._refusals, message)
                 _log.warning("CommandRefused", command=message.command, reason=message.reason)
             case msg.HeadIsOpen():
-                self._publish(self.life.handle(message))
-                await self.synchronise()
+                opened = self.life.handle(message)
+                try:
+                    await self.synchronise()
+                finally:
+                    self._publish(opened)
             case _:
                 self._publish(self.life.handle(message))
                 if isinstance(message, msg.DepositChanged) and message.tag == "CommitFinalized":
@@ -217,9 +241,22 @@ class Session:
         """Take a live snapshot in, after those before it."""
         check(snapshot, self._head_parties, self.members)
         if snapshot.number > self.order.last + 1:
-            await self._catch_up(snapshot.number - 1)
-        self._feed(snapshot)
+            await self._catch_up(snapshot)
+        await self._feed_current(snapshot)
         self._chain_from(snapshot)
+
+    async def _feed_current(self, snapshot: msg.Snapshot) -> None:
+        """Take in the newest snapshot, whose outputs show whether something was left out up to it."""
+        if snapshot.number <= self.order.last:
+            return
+        self._accounts.note(snapshot)
+        try:
+            self._accounts.compare(snapshot)
+        except Incomplete as error:
+            _log.error("SnapshotIncomplete", node=repr(self.node), reason=str(error))
+            await self._fill_gap(snapshot, snapshot.number)
+        self._feed(snapshot)
+        self._accounts.begin_with(snapshot.utxo)
 
     def _feed(self, snapshot: msg.Snapshot) -> None:
         self._take(self.order.feed(snapshot.number, snapshot.transactions))
@@ -252,8 +289,8 @@ class Session:
             self._outputs_signed = snapshot.signable.accumulator is None
             check(snapshot, self._head_parties, self.members)
             if snapshot.number > self.order.last + 1:
-                await self._catch_up(snapshot.number - 1, snapshot)
-            self._feed(snapshot)
+                await self._catch_up(snapshot)
+            await self._feed_current(snapshot)
             self._chain_from(snapshot, arrived=head.version > snapshot.signable.version)
         self.synced = True
         if self.stall is not None and self.submission.flight is None:
@@ -275,17 +312,30 @@ class Session:
         """
         if snapshot is None or snapshot.utxo is None or snapshot.number != self.order.last:
             return
-        self._latest = snapshot
-        address = self.wallet.address
-        own = utxo_json.from_json(snapshot.utxo, (address,))
-        if arrived:
-            own |= {at: o for at, o in snapshot.signable.to_commit.items() if o.address == address}
-        link = self.order.links.get(self.members.get(address, 0))
-        self.submission.chain_at(anchor.find_tip(own.items(), address, snapshot.head_id, link))
+        self._latest, self._arrived = snapshot, arrived
+        self.submission.chain_at(self._tip(snapshot, arrived))
         self.resume_sending()
 
-    async def _catch_up(self, to: int, current: msg.Snapshot | None = None) -> None:
-        """Fetch the snapshots up to number `to` from the node's history."""
+    def begin_chain_at(self, deposit: TxIn) -> None:
+        """This member's chain begins at its own deposit, and at no other output of its address."""
+        self.start = deposit
+        if self._latest is not None:
+            self._chain_from(self._latest, arrived=self._arrived)
+
+    def _tip(self, snapshot: msg.Snapshot, arrived: bool) -> Tip | None:
+        """Where the order says that this member's chain ends; before its first anchor, its own deposit."""
+        end = self.order.ends[self.members[self.wallet.address]]
+        at = end.at or self.start
+        output = None if at is None or snapshot.utxo is None else _output(snapshot.utxo, at)
+        if output is None and at is not None and arrived:
+            output = snapshot.signable.to_commit.get(at)
+        if at is None or output is None or output.address != self.wallet.address:
+            return None
+        return Tip(at, output, end.link)
+
+    async def _catch_up(self, current: msg.Snapshot) -> None:
+        """Fetch the snapshots before `current` from the node's history."""
+        to = current.number - 1
         _log.info("LedgerCatchingUp", after=self.order.last, to=to)
         try:
             async with self.node.connect(history=True, utxo=self._outputs_signed) as channel:
@@ -299,7 +349,7 @@ class Session:
         except* SnapshotMissing:
             _log.warning("LedgerHistoryTruncated", after=self.order.last)
         if self.order.last < to:
-            await self._fill_gap(current)
+            await self._fill_gap(current, to)
 
     def _replayed(self, text: str | bytes) -> bool:
         """Take in one message of the history; True at its end."""
@@ -312,23 +362,33 @@ class Session:
         if snapshot.number > self.order.last:
             check(snapshot, self._head_parties, self.members)
             self._feed(snapshot)
+            self._accounts.note(snapshot)
 
-    async def _fill_gap(self, current: msg.Snapshot | None) -> None:
-        current = current or await read_snapshot(self.node)
-        if current is None or current.utxo is None:
-            raise NodeUnavailable("the node no longer has the snapshot it announced")
-        gap = HistoryGap(
-            self.order.slot + 1, None, from_snapshot=self.order.last + 1, to_snapshot=current.number
-        )
-        if self._recover is None:
-            raise gap
-        utxo = utxo_json.from_json(current.utxo, self.members)
-        ends = {
-            member: tip.link
-            for address, member in self.members.items()
-            if (tip := anchor.find_tip(utxo.items(), address, current.head_id)) is not None
-        }
-        self._take(self.order.fill(current.number, await self._recover(gap), ends))
+    async def _fill_gap(self, current: msg.Snapshot, to: int) -> None:
+        """Have the other members supply what this node lacks of the snapshots up to `to`."""
+        while self.order.last < to:
+            gap = HistoryGap(
+                self.order.whole + 1, None, from_snapshot=self.order.last + 1, to_snapshot=current.number
+            )
+            if self._recover is None:
+                raise gap
+            self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(gap)))
+            found, everything = await self._recover(gap, lambda records: self._judge(records, current, to))
+            continued = self.order.with_recovered(found, to)
+            if not everything and not self.order.goes_on_in(continued):
+                raise gap
+            self._take(self.order.adopt(continued, to if everything else continued.last))
+        self._accounts.held = None
+
+    def _judge(self, recovered: Sequence[Recovered], current: msg.Snapshot, to: int) -> Judged:
+        """Whether what a member supplies goes on where the order is, and leads to what the head holds now."""
+        order = self.order.with_recovered(recovered, to)
+        then = self.order.with_recovered(recovered, to)
+        if current.number > to:
+            then.last = to
+            then.feed(current.number, current.transactions)
+        complete = current.utxo is not None and not unfinished(then.ends, current.utxo, self.members)
+        return Judged(order, complete, tuple(then.records))
 
     async def _look_for_the_end(self) -> None:
         """The node is idle though this head was open: its end is in the history."""
@@ -463,6 +523,11 @@ class Session:
             self.stall = None
             _log.info("HeadResumed", slot=self.order.slot)
             self.on_event(Resumed())
+
+
+def _output(utxo: msg.Json, at: TxIn) -> TxOut | None:
+    stated = utxo.get(str(at))
+    return utxo_json.output_from_json(stated) if isinstance(stated, Mapping) else None
 
 
 def _new_transaction(envelope: Mapping[str, str]) -> str:

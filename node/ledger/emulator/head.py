@@ -12,9 +12,11 @@ from typing import Any
 
 from nacl.signing import SigningKey
 
-from node.ledger import plutus, transaction
+from node.ledger import transaction
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.emulator import events as ev
 from node.ledger.emulator import rules
+from node.ledger.emulator.deposits import deposit_datum, observed_deposit
 from node.ledger.emulator.state import Genesis, Snapshot, State
 from node.ledger.snapshot import verified
 from node.ledger.transaction import Transaction, TxOut, UTxO
@@ -23,7 +25,7 @@ MAX_TRANSACTIONS = 100  # in one snapshot, as the real node
 MAX_PENDING = 10_000  # transactions waiting for a snapshot; the real node has no bound, memory has
 MAX_QUEUED = 1_000  # inputs that wait for the return of a majority
 SLOT = 1.0  # seconds
-DEPOSIT_SCRIPT = bytes([0x70]) + transaction.blake2b(b"emulated deposit script", transaction.KEY_HASH)
+DRAFT_SLOTS = 600  # for which a draft stays valid
 
 
 class Refused(Exception):
@@ -122,29 +124,33 @@ class Head:
     def submit(self, tx: Transaction, now: float) -> None:
         """A user's L1 transaction; rules.Invalid if the ledger refuses it."""
         rules.check(self.state.chain, tx, slot=int(now / SLOT), mainnet=self.genesis.mainnet)
-        deadline = self._deposit_deadline(tx)
-        if deadline is None:
+        found = observed_deposit(tx, self.state.head_id)
+        if found is None:
             self._emit(ev.ChainTransactionApplied(time=now, transaction=tx.raw.hex()))
         else:
-            self._emit(ev.DepositRecorded(time=now, transaction=tx.raw.hex(), deadline=deadline))
+            self._emit(ev.DepositRecorded(time=now, transaction=tx.raw.hex(), deadline=found[0]))
 
-    def draft_deposit(self, utxo: UTxO, now: float) -> Transaction:
-        """The unsigned transaction that locks `utxo` for the head; Refused with the reason otherwise."""
+    def draft_deposit(self, spent: UTxO, arriving: UTxO, now: float) -> Transaction:
+        """The unsigned transaction that spends outputs on L1 and locks others of the same value for the head;
+        Refused with the reason otherwise."""
         if self.state.status != "Open":
             raise Refused("Head is not open")
-        if not utxo or any(self.state.chain.get(at) != output for at, output in utxo.items()):
+        if not spent or any(self.state.chain.get(at) != output for at, output in spent.items()):
             raise Refused("FailedToConstructDepositTx: outputs are not on L1")
-        lovelace = sum(output.lovelace for output in utxo.values())
         assets: dict[bytes, dict[bytes, int]] = {}
-        for output in utxo.values():
+        for output in arriving.values():
             for policy, names in output.assets.items():
                 for name, amount in names.items():
                     held = assets.setdefault(policy, {})
                     held[name] = held.get(name, 0) + amount
-        deadline = int(now + self.genesis.deposit_activation + 2 * self.genesis.deposit_period)
-        datum = plutus.serialise(plutus.Constructor(0, (bytes.fromhex(self.state.head_id), deadline)))
-        script = bytes([DEPOSIT_SCRIPT[0] | self.genesis.mainnet]) + DEPOSIT_SCRIPT[1:]
-        body = transaction.build_body(tuple(sorted(utxo)), (TxOut(script, lovelace, datum, assets),))
+        value = sum(output.lovelace for output in arriving.values())
+        deadline = now + self.genesis.deposit_activation + 2 * self.genesis.deposit_period
+        datum = deposit_datum(self.state.head_id, int(deadline * 1000), arriving)
+        script = bytes([0x70 | self.genesis.mainnet]) + EMULATED_SCRIPT
+        fee = sum(output.lovelace for output in spent.values()) - value
+        outputs = (TxOut(script, value, datum, assets),)
+        expires = int(now / SLOT) + DRAFT_SLOTS
+        body = transaction.build_body(tuple(sorted(spent)), outputs, fee, expires=expires)
         return transaction.parse(transaction.assemble(body, ()))
 
     # decisions
@@ -349,16 +355,3 @@ class Head:
 
     def _reaches_majority(self, party: int) -> bool:
         return self.state.parties[party].online and self._majority_online()
-
-    def _deposit_deadline(self, tx: Transaction) -> float | None:
-        """The deadline of a deposit for this head; None for any other transaction."""
-        output = tx.outputs[0] if tx.outputs else None
-        if output is None or output.address[1:] != DEPOSIT_SCRIPT[1:] or output.datum is None:
-            return None
-        datum = plutus.parse(output.datum)
-        if not isinstance(datum, plutus.Constructor) or len(datum.fields) != 2:
-            return None
-        head_id, deadline = datum.fields
-        if head_id != bytes.fromhex(self.state.head_id) or not isinstance(deadline, int):
-            return None
-        return float(deadline)

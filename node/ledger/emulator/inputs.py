@@ -9,7 +9,7 @@ from typing import Any
 from node.ledger import utxo_json
 from node.ledger.emulator.state import Snapshot
 from node.ledger.errors import MalformedMessage, MalformedTransaction
-from node.ledger.transaction import UTxO
+from node.ledger.transaction import TxIn, UTxO
 
 _BARE = ("Init", "Close", "SafeClose", "Contest", "Fanout")
 MAX_JSON_DEPTH_ERROR = RecursionError  # what the standard parser raises on hostile nesting
@@ -84,12 +84,16 @@ def _snapshot(item: Mapping[str, Any]) -> Snapshot:
     )
 
 
-def commit_request(item: object) -> UTxO:
-    """The outputs that a POST /commit asks to deposit, in any of its three forms."""
+def commit_request(item: object) -> tuple[UTxO, UTxO]:
+    """What a POST /commit, in any of its three forms, spends on L1, and what it asks to appear in the
+    head."""
     if not isinstance(item, Mapping):
         raise MalformedMessage("Error in $: parsing DraftCommitTxRequest failed, expected Object")
-    if "blueprintTx" in item:
-        blueprint = utxo_json.transaction_from_json(item["blueprintTx"])
-        known = utxo_json.from_json(item.get("utxo"))
-        return {at: known[at] for at in blueprint.inputs if at in known}
-    return utxo_json.from_json(item.get("utxoToCommit", item))
+    if "blueprintTx" not in item:
+        spent = utxo_json.from_json(item.get("utxoToCommit", item))
+        return spent, spent
+    blueprint = utxo_json.transaction_from_json(item["blueprintTx"])
+    known = utxo_json.from_json(item.get("utxo"))
+    spent = {at: known[at] for at in blueprint.inputs if at in known}
+    made = {TxIn(blueprint.id, n): output for n, output in enumerate(blueprint.outputs)}
+    return spent, made or spent

@@ -69,9 +69,9 @@ class Routes:
         return 400, "Resource not found"
 
     def _commit(self, body: bytes) -> Answer:
-        utxo = inputs.commit_request(inputs.parse_json(body))
+        spent, arriving = inputs.commit_request(inputs.parse_json(body))
         try:
-            tx = self._hub.head.draft_deposit(utxo, self._hub.clock())
+            tx = self._hub.head.draft_deposit(spent, arriving, self._hub.clock())
         except Refused as refusal:
             return 400, _post_error(str(refusal))
         return 200, utxo_json.envelope(tx, "Hydra commit transaction")

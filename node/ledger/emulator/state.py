@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from node.ledger import plutus, transaction
 from node.ledger.emulator import events as ev
 from node.ledger.emulator import rules
+from node.ledger.emulator.deposits import observed_deposit
 from node.ledger.snapshot import Signable
 from node.ledger.transaction import Transaction, TxIn, UTxO
 
@@ -243,9 +244,9 @@ class State:
     @_apply.register
     def _(self, event: ev.DepositRecorded) -> None:
         tx = transaction.parse(bytes.fromhex(event.transaction))
-        self.deposits[tx.id.hex()] = Deposit(
-            {i: self.chain[i] for i in tx.inputs}, event.time, event.deadline
-        )
+        found = observed_deposit(tx, self.head_id)
+        assert found is not None  # noqa: S101  the log is our own
+        self.deposits[tx.id.hex()] = Deposit(found[1], event.time, event.deadline)
         self.deposit_deadlines[tx.id.hex()] = event.deadline
         rules.apply(self.chain, tx)
 

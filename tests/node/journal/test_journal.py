@@ -91,7 +91,7 @@ def test_a_full_disk_changes_nothing_and_is_got_over(tmp_path):
     journal = Journal(tmp_path / "journal", KEY)
     journal.append(JOB, [Woke(1)])
     make_room = fill(journal)
-    slots = [KeptSlot(Confirmed(n, 1, bytes(700)), 1, "00" * 32) for n in range(1, 101)]
+    slots = [KeptSlot(Confirmed(n, 1, bytes(700)), 1, bytes(900)) for n in range(1, 101)]
     larger = manifest(3, parameters={"x": "y" * 100_000})
     for write in (
         lambda: journal.append(JOB, [Woke(2), HeldShare(1, b"k" * 32, bytes(100_000))]),
@@ -146,7 +146,7 @@ def test_a_job_that_this_release_cannot_read_costs_no_other(tmp_path):
 def test_slots_are_contiguous_from_the_first(tmp_path):
     journal = Journal(tmp_path / "journal", KEY)
     authors = ["aa", "bb"]
-    kept = [KeptSlot(Confirmed(n, n % 2 + 1, b"%d" % n), 7, f"{n:064x}") for n in (1, 2, 3, 5)]
+    kept = [KeptSlot(Confirmed(n, n % 2 + 1, b"%d" % n), 7, b"anchor %d" % n, n > 1) for n in (1, 2, 3, 5)]
     journal.keep_slots("head", kept, authors)
     journal.keep_slots("head", kept[:2], authors)
     assert journal.slots("head", authors) == kept[:3]

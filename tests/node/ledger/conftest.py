@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import HydraNode
 from node.ledger.client.session import Timing
@@ -92,7 +93,7 @@ class Cohort:
         return f"http://127.0.0.1:{self.ports[member - 1]}"
 
     def ledger(self, member, **options: object):
-        options = {"timing": self.timing, **options}
+        options = {"timing": self.timing, "deposit_scripts": {EMULATED_SCRIPT}, **options}
         members = [w.key_hash for w in self.wallets]
         ledger = HydraLedger(HydraNode(self.url(member)), self.wallets[member - 1], members, **options)
         self.owner[ledger] = self.wallets[member - 1]

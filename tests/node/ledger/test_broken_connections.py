@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.session import Timing
 from node.ledger.emulator import inputs
@@ -113,7 +114,14 @@ async def _hold(hours, seed, mean, pause):
     lines = [BadWeather(hub, n, f"{seed}/{n}", mean) for n in range(3)]
     members = [w.key_hash for w in WALLETS]
     ledgers = [
-        HydraLedger(line, wallet, members, timing=PATIENT, clock=trio.current_time)
+        HydraLedger(
+            line,
+            wallet,
+            members,
+            timing=PATIENT,
+            clock=trio.current_time,
+            deposit_scripts={EMULATED_SCRIPT},
+        )
         for line, wallet in zip(lines, WALLETS, strict=True)
     ]
     each = int(hours * 3600 / pause)

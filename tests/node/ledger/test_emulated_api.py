@@ -63,7 +63,7 @@ async def fund(client, cohort, member=1):
     utxo = await cohort.emulator.chain_utxo(wallet.address)
     drafted = (await client.http.post("/commit", json=utxo_json.to_json(utxo))).json()
     tx = utxo_json.transaction_from_json(drafted)
-    raw = transaction.add_witness(tx.raw, wallet.public_key, wallet.signature(tx.body))
+    raw = wallet.sign(tx.body)
     answer = await client.http.post("/cardano-transaction", json={"cborHex": raw.hex()})
     assert answer.json() == {"tag": "TransactionSubmitted"}
     await client.until("CommitFinalized")

@@ -44,9 +44,8 @@ class Driver:
 
     def fund(self, wallet, *, sign=True):
         utxo = {at: o for at, o in self.head.state.chain.items() if o.address == wallet.address}
-        tx = self.head.draft_deposit(utxo, self.now)
-        raw = transaction.add_witness(tx.raw, wallet.public_key, wallet.signature(tx.body))
-        self.head.submit(transaction.parse(raw) if sign else tx, self.now)
+        tx = self.head.draft_deposit(utxo, utxo, self.now)
+        self.head.submit(transaction.parse(wallet.sign(tx.body)) if sign else tx, self.now)
         return tx.id.hex()
 
     def kinds(self, since=0):
@@ -245,8 +244,9 @@ def test_deposits_need_an_open_head_existing_outputs_and_the_owner(head):
     with pytest.raises(Refused, match="not open"):
         head.fund(WALLETS[0])
     head.say(0, "Init")
+    unknown = {TxIn(bytes(32), 0): TxOut(WALLETS[0].address, 5)}
     with pytest.raises(Refused, match="not on L1"):
-        head.head.draft_deposit({TxIn(bytes(32), 0): TxOut(WALLETS[0].address, 5)}, head.now)
+        head.head.draft_deposit(unknown, unknown, head.now)
     with pytest.raises(Invalid, match="MissingVKeyWitnesses"):
         head.fund(WALLETS[0], sign=False)
 

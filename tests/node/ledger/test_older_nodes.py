@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from node.ledger import transaction, utxo_json
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import HydraNode
 from node.ledger.errors import NodeUnavailable
@@ -74,7 +75,9 @@ async def _join(cohort, nursery, **options: object):
     await first.open_head()
     node = Initialising(cohort.url(2), _draft(cohort.wallets[0]), **options)
     members = [w.key_hash for w in cohort.wallets]
-    ledger = HydraLedger(node, cohort.wallets[1], members, timing=cohort.timing)
+    ledger = HydraLedger(
+        node, cohort.wallets[1], members, timing=cohort.timing, deposit_scripts={EMULATED_SCRIPT}
+    )
     events = ledger.events()
     await nursery.start(ledger.run)
     with trio.fail_after(PATIENCE):

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from nacl.signing import SigningKey
 
+from node.ledger.client.deposit import EMULATED_SCRIPT
 from node.ledger.client.ledger import HydraLedger
 from node.ledger.client.node import HydraNode
 from node.ledger.errors import NodeUnavailable
@@ -53,7 +54,9 @@ class _Twisted:
 def _believer(cohort, node):
     """A client of member 1 behind `node`."""
     members = [w.key_hash for w in cohort.wallets]
-    ledger = HydraLedger(node, cohort.wallets[0], members, timing=cohort.timing)
+    ledger = HydraLedger(
+        node, cohort.wallets[0], members, timing=cohort.timing, deposit_scripts={EMULATED_SCRIPT}
+    )
     cohort.owner[ledger] = cohort.wallets[0]
     return ledger
 
