@@ -21,11 +21,13 @@ from node.weights import decode_weights, encode_weights, weights_digest
 from protocol.aggregation import Aggregation, apply
 from protocol.crypto.jointkey.choose import party_for
 from protocol.crypto.jointkey.party import Finished, Incoming, Outgoing, Party, Progress, Setup
+from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.encoding.errors import OutOfRange
 from protocol.errors import MemberFault, OperatorFault, OwnFault, StarlingError
 from protocol.keyring import StoredShare
 from protocol.manifest import Manifest
 from protocol.records import Blob
+from protocol.shares import SealedShares
 
 Message = dict[str, Any]
 Report = Callable[[str, int, int], None]
@@ -41,13 +43,16 @@ class ObjectDamaged(OperatorFault):
 class Desk:
     """Everything about one job that takes long. `report(stage, done, total)` tells progress."""
 
-    def __init__(self, manifest: Manifest, me: int, report: Report) -> None:
+    def __init__(self, manifest: Manifest, me: int, secret: JobSecret, report: Report) -> None:
+        """`secret` is this member's job key, with which it opens the others' shares."""
         self._manifest = manifest
         self._me = me
+        self._secret = secret
         self._report = report
         self._party: Party | None = None
         self._stored: StoredShare | None = None
         self._aggregation: Aggregation | None = None
+        self._sealing: SealedShares | None = None
         self._updates: dict[tuple[int, int, Blob, bool], list[mpz]] = {}
         self._totals: dict[int, list[mpz]] = {}
         self._partials: dict[tuple[int, int, bytes, Blob], list[mpz]] = {}
@@ -106,7 +111,9 @@ class Desk:
     def _do_use_key(self, request: Message) -> Message:
         self._stored = StoredShare.from_bytes(request["secret"])
         self._aggregation = Aggregation(self._manifest, self._stored.key.key())
-        return {"key": self._aggregation.key.digest}
+        digest = self._aggregation.key.digest
+        self._sealing = SealedShares(self._manifest, digest, self._me, self._secret)
+        return {"key": digest}
 
     def _do_contribute(self, request: Message) -> Message:
         specs = self._manifest.encoding.tensors
@@ -145,10 +152,11 @@ class Desk:
 
     def _do_release(self, request: Message) -> Message:
         total, ranged = self._total(request), request["ranged"]
-        if self._stored is None:
+        if self._stored is None or self._sealing is None:
             raise OwnFault("there is no key share to decrypt with")
-        share = self._stored.share()
-        data, blob = self._ready().release(request["round"], share, request["aggregate"], total, ranged)
+        share, number = self._stored.share(), request["round"]
+        data, blob = self._ready().release(number, share, request["aggregate"], total, ranged)
+        data, blob = self._sealing.seal(number, data, blob)
         write_whole(Path(request["out"]), data)
         self._check_share(request, self._me, blob, request["out"])
         return _blob_to(blob)
@@ -162,10 +170,15 @@ class Desk:
         number, aggregate, ranged = request["round"], request["aggregate"], request["ranged"]
         known = self._partials.get((number, member, aggregate, blob))
         if known is None:
-            total, check = self._total(request), self._ready().check_share
-            known = _judged(
-                blob, path, lambda data: check(number, member, aggregate, total, blob, data, ranged)
-            )
+            total, check, sealing = self._total(request), self._ready().check_share, self._sealing
+            if sealing is None:
+                raise OwnFault("the crypto worker has no key yet")
+
+            def opened(data: Iterator[bytes]) -> list[mpz]:
+                inside, clear = sealing.unseal(number, member, blob, data)
+                return check(number, member, aggregate, total, clear, [inside], ranged)
+
+            known = _judged(blob, path, opened)
             self._partials[number, member, aggregate, blob] = known
         return known
 

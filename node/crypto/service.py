@@ -16,6 +16,7 @@ import trio
 from node.confinement.policy import Confinement
 from node.workers.process import WorkerLost, WorkerProcess
 from node.workers.wire import Progress
+from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.errors import OperatorFault
 from protocol.manifest import Manifest
 
@@ -44,13 +45,20 @@ class CryptoWorker:
         self,
         manifest: Manifest,
         me: int,
+        secret: JobSecret,
         nice: int,
         cores: int,
         on_progress: Callable[[Progress], None],
         objects: Path,
     ) -> None:
         """`objects` is the folder of the job's objects, all that the worker reads and writes."""
-        self._opening: Message = {"manifest": manifest.to_bytes(), "me": me, "nice": nice, "cores": cores}
+        self._opening: Message = {
+            "manifest": manifest.to_bytes(),
+            "me": me,
+            "secret": secret.to_bytes(),
+            "nice": nice,
+            "cores": cores,
+        }
         self._on_progress = on_progress
         self._confinement = Confinement(write=(objects,), shared_memory=cores > 1, variables=(KERNEL,))
         self._secret: bytes | None = None

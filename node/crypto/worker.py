@@ -14,6 +14,7 @@ from node.memory import return_large_blocks
 from node.workers.pipe import Pipe, ProgressPipe, private_pipe
 from node.workers.wire import error_to
 from protocol.crypto import kernel
+from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.errors import StarlingError
 from protocol.manifest import Manifest
 
@@ -28,7 +29,8 @@ def main() -> None:
     progress = ProgressPipe(pipe)
     opening = pipe.receive()
     os.nice(opening["nice"])
-    desk = Desk(Manifest.from_bytes(opening["manifest"]), opening["me"], progress.progress)
+    manifest, secret = Manifest.from_bytes(opening["manifest"]), JobSecret.from_bytes(opening["secret"])
+    desk = Desk(manifest, opening["me"], secret, progress.progress)
     with spread.over(opening["cores"]):
         pipe.send({"result": {"kernel": kernel.backend()}})
         while True:

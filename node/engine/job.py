@@ -212,7 +212,9 @@ class JobNode:
     def _make_workers(self) -> None:
         config, show = self._around.config, self.bulletin.show
         nice, threads = config.learning.nice, config.learning.threads
-        self._crypto = CryptoWorker(self.manifest, self.me, nice, threads, show, self.folder / "objects")
+        self._crypto = CryptoWorker(
+            self.manifest, self.me, self._around.keys.job, nice, threads, show, self.folder / "objects"
+        )
         self._learner = Learner(learner_config(config, self.manifest.task, self.manifest.parameters), show)
         self._mailbox = Mailbox()
         self._gaps = Gaps(self.post.others, self.post.ask, self.manifest.thresholds.colluders + 1)

@@ -15,6 +15,7 @@ import rbcl
 
 from protocol.crypto.sigma.protocol import Nonce, ProofRejected, Prover, Statement
 from protocol.crypto.transcript import Transcript
+from protocol.errors import OwnFault
 
 ORDER = 2**252 + 27742317777372353535851937790883648493
 """The prime order of the group (RFC 9496)."""
@@ -34,9 +35,27 @@ class JobSecret:
         """A fresh uniform secret."""
         return cls(1 + secrets.randbelow(ORDER - 1))
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> JobSecret:
+        """The secret that `to_bytes` wrote; `OwnFault` for anything else."""
+        scalar = int.from_bytes(data, "little")
+        if len(data) != SCALAR_SIZE or not 0 < scalar < ORDER:
+            raise OwnFault("not a job key")
+        return cls(scalar)
+
+    def to_bytes(self) -> bytes:
+        """32 bytes, little-endian: secret."""
+        return self.scalar.to_bytes(SCALAR_SIZE, "little")
+
     def public(self) -> bytes:
         """h = g^x, 32 bytes."""
-        return _times_generator(self.scalar)
+        return times_generator(self.scalar)
+
+    def agree(self, point: bytes) -> bytes | None:
+        """The Diffie-Hellman value with the owner of `point`; None if that is no point, or the identity."""
+        if not rbcl.crypto_core_ristretto255_is_valid_point(point) or point == bytes(POINT_SIZE):
+            return None
+        return times(self.scalar, point)
 
     def __repr__(self) -> str:
         return "JobSecret(…)"
@@ -80,8 +99,8 @@ class HoldsJobKey(Statement):
         scalar = int.from_bytes(response, "little")
         if scalar >= ORDER:
             raise ProofRejected("the response is not a canonical scalar")
-        right = rbcl.crypto_core_ristretto255_add(announcement, _times(challenge, self.public))
-        if _times_generator(scalar) != right:
+        right = rbcl.crypto_core_ristretto255_add(announcement, times(challenge, self.public))
+        if times_generator(scalar) != right:
             raise ProofRejected("the equation of the Schnorr proof does not hold")
 
 
@@ -96,7 +115,7 @@ class JobKeyProver(Prover):
         """t = g^r for a fresh uniform r."""
         nonce = 1 + secrets.randbelow(ORDER - 1)
         self._nonce.put(nonce)
-        return _times_generator(nonce)
+        return times_generator(nonce)
 
     def respond(self, challenge: int) -> bytes:
         """s = r + c·x mod the group order."""
@@ -108,11 +127,13 @@ def _scalar(value: int) -> bytes:
     return (value % ORDER).to_bytes(SCALAR_SIZE, "little")
 
 
-def _times_generator(scalar: int) -> bytes:
+def times_generator(scalar: int) -> bytes:
+    """g^scalar, 32 bytes."""
     point: bytes = rbcl.crypto_scalarmult_ristretto255_base_allow_scalar_zero(_scalar(scalar))
     return point
 
 
-def _times(scalar: int, point: bytes) -> bytes:
+def times(scalar: int, point: bytes) -> bytes:
+    """point^scalar, 32 bytes, for a valid point."""
     product: bytes = rbcl.crypto_scalarmult_ristretto255_allow_scalar_zero(_scalar(scalar), point)
     return product

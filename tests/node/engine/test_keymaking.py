@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 from structlog.testing import capture_logs
-from support.manifests import manifest
+from support.manifests import job_secret, manifest
 from support.rehearsal import corrupt
 
 from node.crypto.desk import Desk
@@ -30,7 +30,7 @@ class Worker:
     """A member's crypto worker, without its process; `spoil` is done to its party as soon as there is one."""
 
     def __init__(self, me: int, spoil: tuple[str, Change] | None) -> None:
-        self._desk = Desk(JOB, me, lambda *_: None)
+        self._desk = Desk(JOB, me, job_secret(me), lambda *_: None)
         self._spoil = spoil
 
     async def step_key(self, request: dict[str, Any]) -> dict[str, Any]:

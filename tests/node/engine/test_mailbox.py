@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 import trio.testing
-from support.manifests import manifest
+from support.manifests import job_secret, manifest
 
 from node.crypto.desk import Desk
 from node.engine.mailbox import KeyMessage, Lengths, Mailbox
@@ -143,7 +143,7 @@ async def test_a_message_of_a_round_that_is_over_comes_too_late():
 def test_the_plan_says_how_long_messages_of_each_round_may_be(members):
     """No member's is longer than another's allows; the bound is no wider than what is sent."""
     job = manifest(members, key_profile="insecure-test-384")
-    desks = {me: Desk(job, me, lambda *_: None) for me in range(1, members + 1)}
+    desks = {me: Desk(job, me, job_secret(me), lambda *_: None) for me in range(1, members + 1)}
     steps = {me: desk.answer({"do": "make-key", "attempt": 1}) for me, desk in desks.items()}
     while "broadcast" in steps[1]:
         broadcast, private = steps[1]["longest"]

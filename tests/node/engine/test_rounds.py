@@ -8,7 +8,7 @@ import trio
 from gmpy2 import mpz
 from support.dealer import deal
 from support.forger import forge_update
-from support.manifests import manifest
+from support.manifests import job_secret, manifest
 
 from node.crypto.desk import Desk
 from node.crypto.service import CryptoFailed
@@ -26,6 +26,7 @@ from protocol.inputs import CommitChecked, Opened
 from protocol.keyring import StoredShare
 from protocol.manifest import Encoding, TensorSpec
 from protocol.records import Blob
+from protocol.shares import SealedShares
 
 TENSORS = (TensorSpec("w", (5, 7), 1.0), TensorSpec("b", (7,), 0.5))
 UPDATE = {"w": np.full((5, 7), 0.25, "f4"), "b": np.full(7, 0.1, "f4")}
@@ -97,7 +98,7 @@ class Cohort:
         )
 
     def desk(self, member):
-        desk = Desk(self.manifest, member, lambda *progress: None)
+        desk = Desk(self.manifest, member, job_secret(member), lambda *progress: None)
         desk.answer({"do": "use-key", "secret": StoredShare.of(DEALT.key, DEALT.shares[member]).to_bytes()})
         return desk
 
@@ -111,7 +112,13 @@ class Cohort:
         return _stored(self.aggregation.header(Kind.UPDATE, 1, 3), made.ciphertexts, proof)
 
     def share(self, member, total):
-        return self.objects.keep(*self.aggregation.release(1, DEALT.shares[member], AGGREGATE, total))
+        return self.objects.keep(*self.sealed(member, total))
+
+    def sealed(self, member, total, ranged=False):
+        """What a member releases, as it is stored."""
+        data, blob = self.aggregation.release(1, DEALT.shares[member], AGGREGATE, total, ranged)
+        sealing = SealedShares(self.manifest, DEALT.key.digest, member, job_secret(member))
+        return sealing.seal(1, data, blob)
 
     async def open(self):
         """Sum, and open with the shares of members 1 and 2; the input that comes of it."""
@@ -157,7 +164,7 @@ def ranged_round(cohort, third=None):
         check = cohort.aggregation.check_update
         rows = [check(1, m, blob, [each], ranged=True) for (m, blob), each in zip(sealed, data, strict=True)]
         total = cohort.aggregation.sum(rows)
-        other = cohort.aggregation.release(1, DEALT.shares[2], AGGREGATE, total, ranged=True)
+        other = cohort.sealed(2, total, ranged=True)
         shares = ((1, own), (2, cohort.objects.keep(*other)))
         await work.check_share(effects.CheckShare(1, 2, AGGREGATE, shares[1][1]))
         await work.open_sum(effects.OpenSum(1, AGGREGATE, shares, EVERYONE, cohort.model))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trio
 from support.dealer import deal
-from support.manifests import manifest
+from support.manifests import job_secret, manifest
 
 from node.crypto.service import CryptoFailed, CryptoWorker
 from node.engine.objects import Objects
@@ -138,7 +138,10 @@ async def test_a_real_worker_writes_only_the_ciphertext(
     objects.mkdir()
     scratch.mkdir()
     monkeypatch.setenv("TMPDIR", str(scratch))
-    crypto, given = CryptoWorker(MANIFEST, 1, 0, 1, lambda progress: None, objects), list[Input]()
+    crypto, given = (
+        CryptoWorker(MANIFEST, 1, job_secret(1), 0, 1, lambda progress: None, objects),
+        list[Input](),
+    )
     whole, deaths = WorkerProcess._exchange, []
 
     async def exchange(self: WorkerProcess, frame: bytes, on_progress: Any) -> Any:
