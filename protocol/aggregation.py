@@ -19,7 +19,7 @@ import numpy.typing as npt
 from gmpy2 import mpz
 
 from protocol.crypto.paillier import Encryption, Encryptor, add
-from protocol.crypto.ranges import DigitsInRange, prove_digits, verify_digits
+from protocol.crypto.ranges import DigitsInRange, Sizes, prove_digits, verify_digits
 from protocol.crypto.sigma import prove, verify
 from protocol.crypto.sigma.equality import decryption_prover, honest_decryption
 from protocol.crypto.sigma.plaintext import KnowsPlaintexts, PlaintextProver
@@ -30,11 +30,13 @@ from protocol.encoding.blob import (
     BlobPromise,
     BlobReader,
     blob_root,
+    blob_size,
     proof_digest,
     write_blob,
 )
 from protocol.encoding.errors import Mismatch
-from protocol.encoding.header import Header, Kind
+from protocol.encoding.header import MAX_ROUND, Header, Kind
+from protocol.encoding.packing import MAX_MEMBERS
 from protocol.encoding.ranged import RangedCodec
 from protocol.encoding.update import UpdateCodec
 from protocol.errors import MemberFault, OwnFault
@@ -42,6 +44,8 @@ from protocol.manifest import Manifest
 from protocol.records import Blob
 
 Arrays = Mapping[str, npt.NDArray[np.floating]]
+
+DIGEST = bytes(32)
 
 ATTEMPTS = 40
 """So often an update is encrypted afresh for its range proof: each time fails with less than 1 % at worst."""
@@ -224,6 +228,24 @@ def _stored(header: Header, ciphertexts: Sequence[mpz], proof: bytes) -> tuple[b
     data = b"".join(write_blob(header, ciphertexts, proof, len(proof)))
     digest = hashlib.sha256(data).digest()
     return data, Blob(digest, len(data), blob_root(header, ciphertexts), proof_digest(proof))
+
+
+def largest_blob(manifest: Manifest, kind: Kind, ranged: bool) -> int:
+    """Bytes that an object of this kind has at most, whoever stores it in whichever round: what announces
+    more is refused before anything of it is fetched."""
+    codec = manifest.ranged_codec if ranged else manifest.codec
+    aggregate = DIGEST if kind is Kind.PARTIAL else b""
+    bits = manifest.profile.modulus_bits
+    header = Header(
+        kind, DIGEST, MAX_ROUND, MAX_MEMBERS, DIGEST, DIGEST, aggregate, bits, count=codec.plaintexts
+    )
+    return blob_size(header, MAX_PROOF_BYTES + (_range_bytes(manifest) if kind is Kind.RANGED else 0))
+
+
+def _range_bytes(manifest: Manifest) -> int:
+    """Bytes of the longest range proof: a member's weight decides how long its responses are."""
+    bits, members = manifest.profile.modulus_bits, range(1, manifest.roster.size + 1)
+    return max(Sizes.of(bits, manifest.ranged_codec.shape(member)).proof for member in members)
 
 
 def apply(model: Arrays, average: Arrays) -> dict[str, npt.NDArray[np.float32]]:

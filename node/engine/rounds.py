@@ -23,6 +23,8 @@ from node.learning.learner import Learner
 from node.learning.task import Assignment, Evaluation, Update
 from node.weights import WeightStore, encode_weights, weights_size
 from protocol import effects
+from protocol.aggregation import largest_blob
+from protocol.encoding.header import Kind
 from protocol.errors import OperatorFault, StarlingError
 from protocol.inputs import (
     CommitChecked,
@@ -39,6 +41,8 @@ from protocol.manifest import Manifest
 from protocol.records import Blob
 
 RETRY_SECONDS = 5.0
+
+_TOO_LARGE = "the announced object is larger than any of this job's"
 
 log = structlog.get_logger()
 
@@ -116,6 +120,10 @@ class RoundWork:
 
     async def check_commit(self, effect: effects.CheckCommit) -> None:
         """Fetch and verify another member's update."""
+        kind = Kind.RANGED if effect.ranged else Kind.UPDATE
+        if effect.blob.size > largest_blob(self._manifest, kind, effect.ranged):
+            self._give(CommitChecked(effect.round, effect.member, _TOO_LARGE))
+            return
         path = await self._objects.fetch(effect.round, effect.member, effect.blob)
         request = {
             "do": "check-update",
@@ -161,6 +169,10 @@ class RoundWork:
 
     async def check_share(self, effect: effects.CheckShare) -> None:
         """Fetch and verify another member's partial decryptions."""
+        ranged = self._sealed[effect.round]["ranged"]
+        if effect.blob.size > largest_blob(self._manifest, Kind.PARTIAL, ranged):
+            self._give(ShareChecked(effect.round, effect.member, _TOO_LARGE))
+            return
         path = await self._objects.fetch(effect.round, effect.member, effect.blob)
         request = {
             "do": "check-share",

@@ -70,7 +70,7 @@ class DigitsInRange:
     @cached_property
     def sizes(self) -> Sizes:
         """How long everything in a proof is."""
-        return Sizes.of(self.key, self.shape, self.exponent)
+        return Sizes.of(self.key.profile.modulus_bits, self.shape, self.exponent)
 
 
 def challenge(transcript: Transcript, linear: mpz, constant: mpz, folded: mpz) -> int:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from protocol.crypto.integers import byte_width
-from protocol.crypto.paillier import Exponent, PublicKey
+from protocol.crypto.paillier import Exponent
 from protocol.crypto.profiles import CHALLENGE_BITS, SLACK_BITS
 from protocol.crypto.ranges.rows import BLOCK, ROWS, block_limit, row_count
 
@@ -89,14 +88,14 @@ class Sizes:
     values: int
 
     @classmethod
-    def of(cls, key: PublicKey, shape: Shape, exponent: Exponent) -> Sizes:
+    def of(cls, n_bits: int, shape: Shape, exponent: Exponent = Exponent.HALF) -> Sizes:
         """Each mask hides a 128-bit challenge times what it masks, with the slack, more for many masks."""
-        n_bits, challenged = key.profile.modulus_bits, CHALLENGE_BITS + SLACK_BITS
+        challenged = CHALLENGE_BITS + SLACK_BITS
         # Σ ρₖxₖ, where ρₖ adds up ROWS weights of 128 bits
         folded = CHALLENGE_BITS + ROWS.bit_length() + exponent.bits(n_bits) + shape.ciphertexts.bit_length()
         return cls(
-            residue=byte_width(key.n),
-            ciphertext=key.width,
+            residue=(n_bits + 7) // 8,
+            ciphertext=(2 * n_bits + 7) // 8,
             mask=shape.value_bits + challenged + shape.values.bit_length(),
             blind=n_bits + SLACK_BITS,
             blind_mask=n_bits + SLACK_BITS + challenged,

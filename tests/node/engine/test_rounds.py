@@ -17,7 +17,7 @@ from node.learning.task import Update
 from node.weights import WeightStore, encode_weights
 from node.workers.wire import error_from, error_to
 from protocol import effects
-from protocol.aggregation import Aggregation, _stored
+from protocol.aggregation import Aggregation, _stored, largest_blob
 from protocol.crypto.sigma import prove
 from protocol.crypto.sigma.plaintext import KnowsPlaintexts, PlaintextProver
 from protocol.encoding.header import Kind
@@ -57,7 +57,7 @@ class Objects:
     """Everybody's objects, whole, from somewhere else: they come into the folder when they are fetched."""
 
     def __init__(self, folder) -> None:
-        self.folder, self.elsewhere = folder, {}
+        self.folder, self.elsewhere, self.fetched = folder, {}, 0
 
     def keep(self, data, blob):
         self.elsewhere[blob.object] = data
@@ -67,6 +67,7 @@ class Objects:
         return self.folder / digest.hex()
 
     async def fetch(self, number, owner, blob):
+        self.fetched += 1
         path = self.path(blob.object)
         if not path.exists():
             path.write_bytes(self.elsewhere[blob.object])
@@ -312,3 +313,32 @@ def test_an_update_without_its_range_proof_is_refused_in_a_ranged_round(tmp_path
     cohort = Cohort(tmp_path, PRIVATE)
     *_, checked = ranged_round(cohort, cohort.aggregation.contribute(1, 3, UPDATE, 100))
     assert "kind" in checked.refusal
+
+
+@pytest.mark.parametrize("ranged", [False, True])
+def test_what_announces_more_than_an_update_has_is_refused_unfetched(tmp_path, ranged):
+    cohort = Cohort(tmp_path, PRIVATE)
+    _, blob = cohort.aggregation.contribute(1, 2, UPDATE, 100, ranged=ranged)
+    most = largest_blob(cohort.manifest, Kind.RANGED if ranged else Kind.UPDATE, ranged)
+    assert blob.size <= most <= blob.size + 5000
+    for size in (most + 1, 2**31):
+        too_large = Blob(blob.object, size, blob.root, blob.proof)
+        effect = effects.CheckCommit(1, 2, too_large, ranged)
+        trio.run(cohort.work.check_commit, effect)
+        assert "larger" in cohort.given.pop().refusal
+    assert cohort.objects.fetched == 0
+    assert cohort.crypto.asked == []
+
+
+def test_what_announces_more_than_a_share_has_is_refused_unfetched(tmp_path, autojump_clock):
+    cohort = Cohort(tmp_path)
+
+    async def main():
+        await cohort.work.sum_sealed(effects.SumSealed(1, tuple(cohort.blobs.items())))
+        before = cohort.objects.fetched
+        share = Blob(AGGREGATE, largest_blob(cohort.manifest, Kind.PARTIAL, False) + 1, AGGREGATE, AGGREGATE)
+        await cohort.work.check_share(effects.CheckShare(1, 2, AGGREGATE, share))
+        return cohort.objects.fetched - before
+
+    assert trio.run(main, clock=autojump_clock) == 0
+    assert "larger" in cohort.given[-1].refusal
