@@ -70,16 +70,26 @@ def forge(
 
 
 def forge_update(
-    aggregation: Aggregation, member: int, digits: Sequence[Sequence[int]], weight: int = 1
+    aggregation: Aggregation, member: int, digits: Sequence[Sequence[int]], weight: int = 1, number: int = 1
 ) -> tuple[bytes, Blob]:
-    """What `member` stores in round 1 that encrypts and proves any `digits` (plaintexts by slots)."""
+    """What `member` stores in a ranged round that encrypts and proves any `digits` (plaintexts by slots)."""
     shape, key = aggregation.ranged_codec.shape(member), aggregation.key.public
-    context = aggregation.context(1, member)
+    context = aggregation.context(number, member)
     packed = [sum((shape.offset + int(v)) << shape.width * j for j, v in enumerate(row)) for row in digits]
     plaintexts = [mpz(plaintext) % key.n for plaintext in packed + [weight] * shape.weighted]
     made = aggregation._encryptor.encrypt(plaintexts)
     statement = DigitsInRange(key, shape, made.ciphertexts)
     proof = forge(statement, values_of(statement, context, digits, weight), made.exponents, context)
-    known = aggregation._prove_known(1, member, plaintexts, made)
-    header = aggregation.header(Kind.RANGED, 1, member, ranged=True)
+    known = aggregation._prove_known(number, member, plaintexts, made)
+    header = aggregation.header(Kind.RANGED, number, member, ranged=True)
     return _stored(header, made.ciphertexts, known + proof)
+
+
+def poison_update(
+    aggregation: Aggregation, member: int, plaintexts: Sequence[int], number: int = 1
+) -> tuple[bytes, Blob]:
+    """What `member` stores in an ordinary round that encrypts any `plaintexts`, modulo n: its proof holds."""
+    plaintexts = [mpz(plaintext) % aggregation.key.public.n for plaintext in plaintexts]
+    made = aggregation._encryptor.encrypt(plaintexts)
+    proof = aggregation._prove_known(number, member, plaintexts, made)
+    return _stored(aggregation.header(Kind.UPDATE, number, member), made.ciphertexts, proof)

@@ -7,7 +7,7 @@ import pytest
 import trio
 from gmpy2 import mpz
 from support.dealer import deal
-from support.forger import forge_update
+from support.forger import forge_update, poison_update
 from support.manifests import job_secret, manifest
 
 from node.crypto.desk import Desk
@@ -17,9 +17,7 @@ from node.learning.task import Update
 from node.weights import WeightStore, encode_weights
 from node.workers.wire import error_from, error_to
 from protocol import effects
-from protocol.aggregation import Aggregation, _stored, largest_blob
-from protocol.crypto.sigma import prove
-from protocol.crypto.sigma.plaintext import KnowsPlaintexts, PlaintextProver
+from protocol.aggregation import Aggregation, largest_blob
 from protocol.encoding.header import Kind
 from protocol.errors import StarlingError
 from protocol.inputs import CommitChecked, Opened
@@ -91,7 +89,8 @@ class Cohort:
         self.model = self.store.put(encode_weights(TENSORS, {n: np.zeros_like(u) for n, u in UPDATE.items()}))
         weight = 1 if weights else 100
         made = {member: self.aggregation.contribute(1, member, UPDATE, weight) for member in (1, 2)}
-        made[3] = self.poisoned(poison(self.aggregation, self.aggregation.codec.encode(UPDATE, weight)))
+        plaintexts = self.aggregation.codec.encode(UPDATE, weight)
+        made[3] = poison_update(self.aggregation, 3, poison(self.aggregation, plaintexts))
         self.blobs = {member: self.objects.keep(data, blob) for member, (data, blob) in made.items()}
         self.crypto = Crypto(self.desk(1), losses)
         self.work = rounds.RoundWork(
@@ -102,15 +101,6 @@ class Cohort:
         desk = Desk(self.manifest, member, job_secret(member), lambda *progress: None)
         desk.answer({"do": "use-key", "secret": StoredShare.of(DEALT.key, DEALT.shares[member]).to_bytes()})
         return desk
-
-    def poisoned(self, plaintexts):
-        """What a member that may encrypt anything below n stores, with a proof that holds."""
-        plaintexts = [plaintext % DEALT.key.public.n for plaintext in plaintexts]
-        made = self.aggregation._encryptor.encrypt(plaintexts)
-        statement = KnowsPlaintexts(DEALT.key.public, made.ciphertexts)
-        prover = PlaintextProver(statement, plaintexts, made)
-        proof = prove(statement, prover, self.aggregation.context(1, 3))
-        return _stored(self.aggregation.header(Kind.UPDATE, 1, 3), made.ciphertexts, proof)
 
     def share(self, member, total):
         return self.objects.keep(*self.sealed(member, total))
