@@ -10,10 +10,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from protocol.crypto.sealing import Addressees, seal, unseal
+from protocol.aggregation import largest_blob
+from protocol.crypto.sealing import Addressees, seal, sealed_size, unseal
 from protocol.crypto.sigma.schnorr import JobSecret
 from protocol.crypto.transcript import Context
 from protocol.encoding.errors import Mismatch
+from protocol.encoding.header import Kind
 from protocol.errors import MemberFault
 from protocol.manifest import Manifest
 from protocol.records import Blob
@@ -52,6 +54,11 @@ class SealedShares:
 
     def _to(self, number: int, sender: int) -> Addressees:
         return Addressees(self._keys, Context(self._job, number, sender, self._roster, self._key))
+
+
+def largest_share(manifest: Manifest, ranged: bool) -> int:
+    """Bytes that a stored share has at most, in whichever round: see `largest_blob`."""
+    return sealed_size(manifest.roster.size, largest_blob(manifest, Kind.PARTIAL, ranged))
 
 
 def replace_object(blob: Blob, data: bytes) -> Blob:

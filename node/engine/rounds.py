@@ -39,6 +39,7 @@ from protocol.inputs import (
 )
 from protocol.manifest import Manifest
 from protocol.records import Blob
+from protocol.shares import largest_share
 
 RETRY_SECONDS = 5.0
 
@@ -170,7 +171,7 @@ class RoundWork:
     async def check_share(self, effect: effects.CheckShare) -> None:
         """Fetch and verify another member's partial decryptions."""
         ranged = self._sealed[effect.round]["ranged"]
-        if effect.blob.size > largest_blob(self._manifest, Kind.PARTIAL, ranged):
+        if effect.blob.size > largest_share(self._manifest, ranged):
             self._give(ShareChecked(effect.round, effect.member, _TOO_LARGE))
             return
         path = await self._objects.fetch(effect.round, effect.member, effect.blob)

@@ -96,6 +96,11 @@ def seal(to: Addressees, content: bytes) -> bytes:
     )
 
 
+def sealed_size(readers: int, size: int) -> int:
+    """Bytes of a content of `size` bytes that is sealed to so many."""
+    return POINT_SIZE + SLOT_SIZE * readers + size + TAG_SIZE * max(-(-size // CHUNK), 1)
+
+
 def unseal(to: Addressees, place: int, secret: JobSecret, sealed: bytes) -> bytes:
     """The content, with the secret of the addressee at `place`, counted from 0.
 

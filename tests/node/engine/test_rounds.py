@@ -24,7 +24,7 @@ from protocol.inputs import CommitChecked, Opened
 from protocol.keyring import StoredShare
 from protocol.manifest import Encoding, TensorSpec
 from protocol.records import Blob
-from protocol.shares import SealedShares
+from protocol.shares import SealedShares, largest_share
 
 TENSORS = (TensorSpec("w", (5, 7), 1.0), TensorSpec("b", (7,), 0.5))
 UPDATE = {"w": np.full((5, 7), 0.25, "f4"), "b": np.full(7, 0.1, "f4")}
@@ -326,7 +326,11 @@ def test_what_announces_more_than_a_share_has_is_refused_unfetched(tmp_path, aut
     async def main():
         await cohort.work.sum_sealed(effects.SumSealed(1, tuple(cohort.blobs.items())))
         before = cohort.objects.fetched
-        share = Blob(AGGREGATE, largest_blob(cohort.manifest, Kind.PARTIAL, False) + 1, AGGREGATE, AGGREGATE)
+        total = [DEALT.key.public.generator] * cohort.aggregation.codec.plaintexts
+        _, honest = cohort.sealed(2, total)
+        most = largest_share(cohort.manifest, False)
+        assert honest.size <= most <= honest.size + 5000
+        share = Blob(AGGREGATE, most + 1, AGGREGATE, AGGREGATE)
         await cohort.work.check_share(effects.CheckShare(1, 2, AGGREGATE, share))
         return cohort.objects.fetched - before
 
