@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from node.journal import Use
 from protocol.errors import OperatorFault
 from protocol.manifest import Manifest
 
 
 @dataclass(frozen=True)
 class Consent:
-    """What an operator has said beside "accept": `leaks` says that a leaking job is accepted as it is."""
+    """What an operator has said beside "accept": `leaks` that a job which leaks is accepted as it is, `again`
+    that it may use data which are, or were, used by another."""
 
     leaks: bool = False
+    again: bool = False
 
 
 class NotConsented(OperatorFault):
@@ -36,6 +41,31 @@ def check_policy(manifest: Manifest) -> None:
         raise NotConsented(
             "an operator has to agree to this job: " + "; ".join(learnt),
             remedy="look at it with `starling job show`, then accept or decline it",
+        )
+
+
+def others_with(data: Path, job: bytes, uses: Iterable[Use]) -> list[bytes]:
+    """Which of the uses are another job's of these data, or of a folder in them or around them."""
+
+    def overlap(other: Path) -> bool:
+        return data == other or data in other.parents or other in data.parents
+
+    return sorted({use.job for use in uses if use.job != job and overlap(Path(use.data))})
+
+
+def check_data(live: Iterable[bytes], spent: Iterable[bytes], given: Consent) -> None:
+    """Raise `NotConsented`, in words, where two jobs would sum updates from the same data.
+
+    `live` are other jobs with these data that are not over, `spent` those with an update from the same model
+    in a sealed sum.
+    """
+    found = [f"job {job.hex()[:16]}, which is not over, has the same data" for job in live]
+    found += [f"job {job.hex()[:16]} has summed an update from the same data and model" for job in spent]
+    if found and not given.again:
+        raise NotConsented(
+            "; ".join(found)
+            + ": of two sums that differ by one member, the difference is that member's update",
+            remedy="wait, or choose another initial model; or agree to that with --reuse-data",
         )
 
 

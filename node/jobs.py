@@ -12,9 +12,9 @@ import structlog
 import trio
 from trio_typing import TaskStatus
 
-from node.consent import Consent, NotConsented, check_consent, check_policy
+from node.consent import Consent, NotConsented, check_consent, check_data, check_policy, others_with
 from node.engine.answers import Answers
-from node.engine.job import JobNode, Surroundings, learner_config
+from node.engine.job import JobNode, Surroundings, data_of, learner_config
 from node.envelope import Core, Envelope, Label, OrderWanted
 from node.faults import kinds, places
 from node.network import Deliver, NotConnected
@@ -114,12 +114,14 @@ class Jobs:
             task_status.started()
             await trio.sleep_forever()
 
-    async def propose(self, manifest: Manifest, me: int) -> JobNode:
+    async def propose(self, manifest: Manifest, me: int, consent: Consent) -> JobNode:
         """Remember a job of this node's, accept it, and propose it to its members; raises as `accept`."""
         async with self._accepting:
             self.check_turn()
-            job = await self._add(manifest, me, me)
-            await self._accept(job, proposing=True)
+            await self._check_data(manifest, consent)
+            async with self._adding:
+                job = await self._add(manifest, me, me)
+            await self._accept(job, consent, proposing=True)
             return job
 
     async def _add(self, manifest: Manifest, me: int, proposer: int) -> JobNode:
@@ -158,9 +160,19 @@ class Jobs:
                 raise OperatorFault("the job was declined", remedy="it takes a new proposal")
             if job.undecided:
                 self.check_turn(job)
-                await self._accept(job, proposing=False)
+                await self._check_data(job.manifest, consent)
+                await self._accept(job, consent, proposing=False)
 
-    async def _accept(self, job: JobNode, *, proposing: bool) -> None:
+    async def _check_data(self, manifest: Manifest, consent: Consent) -> None:
+        """Raise `NotConsented` where another job has, or had, these data, and the operator did not say so."""
+        journal, job = self._around.journal, manifest.job
+        data = data_of(self._around.config, manifest.task)
+        uses = await trio.to_thread.run_sync(journal.uses)
+        spent = await trio.to_thread.run_sync(journal.spent, manifest.model)
+        live = [use for use in uses if (known := self._jobs.get(use.job)) is not None and known.live_here]
+        check_data(others_with(data, job, live), others_with(data, job, spent), consent)
+
+    async def _accept(self, job: JobNode, consent: Consent, *, proposing: bool) -> None:
         try:
             await job.prepare()
         except StarlingError as error:
@@ -168,6 +180,7 @@ class Jobs:
             job.give(JobDeclined(Reason.NOT_POSSIBLE))
             await job.decided()
             raise
+        await trio.to_thread.run_sync(partial(job.use_data, again=consent.again))
         job.give(JobAccepted(proposing))
         await job.decided()
 
@@ -292,6 +305,9 @@ class Jobs:
                 await self.accept(job, Consent())
             except NotItsTurn:
                 await trio.sleep(TURN_SECONDS)
+            except NotConsented as error:
+                log.warning("JobNeedsOperator", job=job.job.hex(), reason=str(error))
+                return
             except StarlingError:
                 return  # logged, and the job declined, where it was raised
             except Exception as error:

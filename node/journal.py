@@ -24,7 +24,7 @@ import structlog
 
 from protocol.errors import OperatorFault, StarlingError
 from protocol.inputs import Confirmed
-from protocol.journal import AnyEntry, Entry, HeldShare
+from protocol.journal import AnyEntry, Entry, HeldShare, Spent
 from protocol.manifest import Manifest
 
 KEY_BYTES = nacl.secret.SecretBox.KEY_SIZE
@@ -35,6 +35,9 @@ MAX_REFUSED = 4096
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     job BLOB PRIMARY KEY, me INTEGER NOT NULL, proposer INTEGER NOT NULL, manifest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uses (job BLOB PRIMARY KEY, data TEXT NOT NULL, again INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS spent (
+    base BLOB NOT NULL, data TEXT NOT NULL, job BLOB NOT NULL, PRIMARY KEY (base, data, job));
 CREATE TABLE IF NOT EXISTS refused (number INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS entries (
     job BLOB NOT NULL, position INTEGER NOT NULL, sealed INTEGER NOT NULL, data BLOB NOT NULL,
@@ -57,6 +60,14 @@ class StoredJob:
     manifest: Manifest
     me: int
     proposer: int
+
+
+@dataclass(frozen=True)
+class Use:
+    """A job's use of a data set (the path of its folder)."""
+
+    job: bytes
+    data: str
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,7 @@ class Journal:
     def refuse_job(self, job: bytes) -> None:
         """Forget everything about a job but that it was refused; that is known of the last `MAX_REFUSED`."""
         with self._transaction():
-            for table in ("jobs", "entries", "grants", "rounds"):
+            for table in ("jobs", "entries", "grants", "rounds", "uses"):
                 self._db.execute(f"DELETE FROM {table} WHERE job = ?", (job,))  # noqa: S608
             self._db.execute("INSERT OR IGNORE INTO refused (job) VALUES (?)", (job,))
             self._db.execute(
@@ -184,6 +195,34 @@ class Journal:
             ).fetchone()
             rows = [(job, last + 1 + i, *self._sealed(entry)) for i, entry in enumerate(entries)]
             self._db.executemany("INSERT INTO entries VALUES (?, ?, ?, ?)", rows)
+            self._db.executemany(
+                "INSERT OR IGNORE INTO spent SELECT ?, data, job FROM uses WHERE job = ?",
+                [(entry.base, job) for entry in entries if isinstance(entry, Spent)],
+            )
+
+    @_alone
+    def use_data(self, job: bytes, data: str, *, again: bool) -> None:
+        """Remember which data a job uses, and whether the operator lets it use `again` what others used."""
+        self._db.execute(
+            "INSERT INTO uses VALUES (?, ?, ?) ON CONFLICT (job) DO UPDATE SET data = excluded.data, "
+            "again = MAX(again, excluded.again)",
+            (job, data, again),
+        )
+
+    @_alone
+    def uses(self) -> list[Use]:
+        """The data of all jobs that were accepted."""
+        return [Use(*row) for row in self._db.execute("SELECT job, data FROM uses")]
+
+    @_alone
+    def may_use_again(self, job: bytes) -> bool:
+        """Whether the operator lets the job use data that another used."""
+        return self._db.execute("SELECT 1 FROM uses WHERE job = ? AND again", (job,)).fetchone() is not None
+
+    @_alone
+    def spent(self, base: bytes) -> list[Use]:
+        """Whose updates from the model `base` are in a sealed sum."""
+        return [Use(*row) for row in self._db.execute("SELECT job, data FROM spent WHERE base = ?", (base,))]
 
     @_alone
     def entries(self, job: bytes) -> list[AnyEntry]:

@@ -92,8 +92,11 @@ class Operator:
         await self.around.mesh.remove(contact)
         return {"contact": contact, "name": name}
 
-    async def propose(self, spec: Mapping[str, Any]) -> dict[str, Any]:
-        """Make a job from a specification, accept it here, and propose it to its members."""
+    async def propose(self, spec: Mapping[str, Any], *, reuse_data: bool = False) -> dict[str, Any]:
+        """Make a job from a specification, accept it here, and propose it to its members.
+
+        Raises `NotConsented` where another job has, or had, the same data, unless `reuse_data` says so.
+        """
         self.running.check_turn()
         manifest = await self._manifest(spec)
         manifest.check()
@@ -103,7 +106,7 @@ class Operator:
                 remedy="set policy.insecure_keys for tests, or choose the key profile 'fast' or 'standard'",
             )
         me = manifest.roster.index_of_peer(self.around.keys.identity.peer_id) or 0
-        return job_summary(await self.running.propose(manifest, me))
+        return job_summary(await self.running.propose(manifest, me, Consent(again=reuse_data)))
 
     async def _manifest(self, spec: Mapping[str, Any]) -> Manifest:
         cards = self._cards_named(spec.get("members"))
@@ -139,13 +142,16 @@ class Operator:
         """The rounds of a job so far."""
         return round_views(self.running.find(prefix))
 
-    async def accept(self, prefix: str, *, acknowledge_leaks: bool = False) -> dict[str, Any]:
+    async def accept(
+        self, prefix: str, *, acknowledge_leaks: bool = False, reuse_data: bool = False
+    ) -> dict[str, Any]:
         """Accept a proposed job, after checking that this node can take part.
 
-        Raises `NotConsented` for one that leaks unless that is acknowledged.
+        Raises `NotConsented` for one that leaks unless that is acknowledged, and where another job has, or
+        had, the same data, unless `reuse_data` says so.
         """
         job = self.running.find(prefix)
-        await self.running.accept(job, Consent(leaks=acknowledge_leaks))
+        await self.running.accept(job, Consent(leaks=acknowledge_leaks, again=reuse_data))
         return job_summary(job)
 
     def decline(self, prefix: str, reason: Reason, note: str) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class NameParams(Params, frozen=True):
 
 class SpecParams(Params, frozen=True):
     spec: dict[str, Any]
+    reuse_data: bool = False
 
 
 class JobParams(Params, frozen=True):
@@ -45,6 +46,7 @@ class JobParams(Params, frozen=True):
 class AcceptParams(Params, frozen=True):
     job: JobPrefix
     acknowledge_leaks: bool = False
+    reuse_data: bool = False
 
 
 class ReasonParams(Params, frozen=True):
@@ -82,13 +84,15 @@ METHODS: Mapping[str, Method] = {
     "peers": Method(NoParams, lambda node, given: node.peers()),
     "add_peer": Method(CardParams, lambda node, given: node.add_peer(given.card)),
     "remove_peer": Method(NameParams, lambda node, given: node.remove_peer(given.name)),
-    "propose": Method(SpecParams, lambda node, given: node.propose(given.spec)),
+    "propose": Method(SpecParams, lambda node, given: node.propose(given.spec, reuse_data=given.reuse_data)),
     "jobs": Method(NoParams, lambda node, given: node.jobs()),
     "job": Method(JobParams, lambda node, given: node.job(given.job)),
     "rounds": Method(JobParams, lambda node, given: node.rounds(given.job)),
     "accept": Method(
         AcceptParams,
-        lambda node, given: node.accept(given.job, acknowledge_leaks=given.acknowledge_leaks),
+        lambda node, given: node.accept(
+            given.job, acknowledge_leaks=given.acknowledge_leaks, reuse_data=given.reuse_data
+        ),
     ),
     "decline": Method(ReasonParams, lambda node, given: node.decline(given.job, given.reason, given.note)),
     "pause": Method(JobParams, lambda node, given: node.pause(given.job)),

@@ -124,12 +124,12 @@ async def tell_all(member: MemberPlace) -> Told:
     return await trio.to_thread.run_sync(ask)
 
 
-async def propose(member: MemberPlace, spec: View) -> View:
+async def propose(member: MemberPlace, spec: View, *, reuse_data: bool = False) -> View:
     """Propose a job at one member. Raises what the member answers."""
 
     def ask() -> View:
         with Client(member.socket, seconds=PROPOSE_SECONDS) as client:
-            answer: View = client.call("propose", spec=spec)
+            answer: View = client.call("propose", spec=spec, reuse_data=reuse_data)
             return answer
 
     return await trio.to_thread.run_sync(ask)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import structlog
 import trio
 
 from node.config import Config
+from node.consent import others_with
 from node.crypto.service import CryptoWorker
 from node.engine.anchors import Anchors, is_head_of_another, known_deposit, known_head, make_ledger
 from node.engine.background import Background
@@ -40,7 +42,7 @@ from node.weights import WeightStore, encode_weights, weights_digest
 from protocol import core, effects
 from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.history import History, Phase
-from protocol.inputs import Heard, Input, MembershipProved, PeerUp
+from protocol.inputs import ContributionFailed, Heard, Input, MembershipProved, PeerUp
 from protocol.journal import HeldShare
 from protocol.lifecycle import can_decline, over
 from protocol.manifest import Manifest
@@ -179,6 +181,8 @@ class JobNode:
         state = core.restore(self.manifest, self.me, entries, [kept.confirmed for kept in slots])
         trusting = self._around.config.ledger.trust_own_node and not any(kept.recovered for kept in slots)
         self.engine = Engine(state, journal, self._on_event, trusting=trusting)
+        if state.life.accepted:
+            self.use_data(again=False)
         log.info("Roster", **roster_line(self.manifest))
         config = self._around.config.ledger
         ledger = make_ledger(
@@ -208,6 +212,11 @@ class JobNode:
             self.bulletin.tell,
         )
         self.live = True
+
+    def use_data(self, *, again: bool) -> None:
+        """Remember which data the job uses, and whether it may use `again` what another job used."""
+        data = data_of(self._around.config, self.manifest.task)
+        self._around.journal.use_data(self.job, str(data), again=again)
 
     def _make_workers(self) -> None:
         config, show = self._around.config, self.bulletin.show
@@ -417,7 +426,7 @@ class JobNode:
     async def _perform_round(self, effect: effects.Effect) -> None:
         match effect:
             case effects.Contribute():
-                await self._rounds.contribute(effect)
+                await self._contribute(effect)
             case effects.CheckCommit():
                 await self._rounds.check_commit(effect)
             case effects.SumSealed():
@@ -430,6 +439,19 @@ class JobNode:
                 await self._rounds.open_sum(effect)
             case effects.FetchModel():
                 await self._rounds.fetch_model(effect)
+
+    async def _contribute(self, effect: effects.Contribute) -> None:
+        """Contribute, unless another job has summed an update from the same data and model meanwhile."""
+        journal = self._around.journal
+        spent = await until_done(journal.spent, effect.model)
+        data = data_of(self._around.config, self.manifest.task)
+        others = others_with(data, self.job, spent)
+        if others and not await until_done(journal.may_use_again, self.job):
+            why = f"job {others[0].hex()[:16]} has summed an update from the same data and model"
+            log.error("ContributionFailed", round=effect.round, reason=why)
+            self.give(ContributionFailed(effect.round, why))
+        else:
+            await self._rounds.contribute(effect)
 
     async def _submit(self, record: Record) -> None:
         await self._ledger_port.submit(record)
@@ -544,6 +566,11 @@ class JobNode:
         return self.engine.state.life.accepted and not self.over and not self.paused and not self.aside
 
     @property
+    def live_here(self) -> bool:
+        """Whether the job was accepted here, as far as is known, and is not over, whether it runs or not."""
+        return self._anchors is None or not (self.over or self.undecided)
+
+    @property
     def can_decline(self) -> bool:
         """Whether the operator can still say no, or take back a yes: not once there is a head for the job."""
         status = self.head_status
@@ -576,18 +603,24 @@ def _aside_of(job: bytes) -> str:
     return f"aside {job.hex()}"
 
 
-def learner_config(config: Config, task: str, parameters: Mapping[str, object]) -> LearnerConfig:
-    """How this node trains for a task; `OperatorFault` where it has no data for it."""
+def data_of(config: Config, task: str) -> Path:
+    """The folder with this node's data for a task; `OperatorFault` where it has none."""
     data = config.learning.data.get(task)
     if data is None:
         raise OperatorFault(
             f"this node has no data for the task '{task}'",
             remedy=f"name a folder under [learning.data] {task} in its configuration",
         )
+    return data.resolve()
+
+
+def learner_config(config: Config, task: str, parameters: Mapping[str, object]) -> LearnerConfig:
+    """How this node trains for a task; `OperatorFault` where it has no data for it."""
+    data_of(config, task)
     return LearnerConfig(
         task=task,
         parameters=parameters,
-        data=data,
+        data=config.learning.data[task],
         device=config.learning.device,
         threads=config.learning.threads,
         nice=config.learning.nice,

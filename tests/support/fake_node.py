@@ -145,7 +145,7 @@ class FakeNode:
     async def remove_peer(self, name: str) -> dict[str, Any]:
         raise OperatorFault(f"no peer is called {name!r}", remedy="see `starling peers`")
 
-    async def propose(self, spec: Mapping[str, Any]) -> dict[str, Any]:
+    async def propose(self, spec: Mapping[str, Any], *, reuse_data: bool = False) -> dict[str, Any]:
         self.calls.append(("propose", dict(spec)))
         return SUMMARY
 
@@ -160,8 +160,10 @@ class FakeNode:
     def rounds(self, prefix: str) -> list[dict[str, Any]]:
         return ROUNDS
 
-    async def accept(self, prefix: str, *, acknowledge_leaks: bool = False) -> dict[str, Any]:
-        self.calls.append(("accept", prefix, acknowledge_leaks))
+    async def accept(
+        self, prefix: str, *, acknowledge_leaks: bool = False, reuse_data: bool = False
+    ) -> dict[str, Any]:
+        self.calls.append(("accept", prefix, acknowledge_leaks, reuse_data))
         raise MemberFault("its proposal has another key for this node", member=2)
 
     async def clean(self, prefix: str) -> dict[str, Any]:

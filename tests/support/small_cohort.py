@@ -67,9 +67,9 @@ class Running:
         """Propose a job at member 1, and accept it at all others by command; its digest."""
         return await propose_to_all(self.plan.members, wanted)
 
-    async def propose_only(self, wanted: dict[str, Any]) -> str:
+    async def propose_only(self, wanted: dict[str, Any], *, reuse_data: bool = False) -> str:
         """Propose a job at member 1, and leave the others' policies to it; its digest."""
-        return str((await propose(self.plan.members[0], wanted))["job"])
+        return str((await propose(self.plan.members[0], wanted, reuse_data=reuse_data))["job"])
 
     async def accept(self, index: int, job: str) -> None:
         """As a member's operator accept a job, once it is proposed there."""

@@ -35,6 +35,7 @@ def register(commands: Commands) -> None:
         examples=("starling job propose job.toml",),
     )
     proposal.add_argument("file", type=Path, help="the job file (TOML)")
+    _reuse(proposal)
     group.add("list", list_jobs, "list the jobs of this node")
     _job(group.add("show", show, "everything about a job"), required=False)
     accepting = group.add(
@@ -52,6 +53,7 @@ def register(commands: Commands) -> None:
         action="store_true",
         help='agree to all that `starling job show` names under "learnt"',
     )
+    _reuse(accepting)
     _reason(
         group.add(
             "decline",
@@ -129,6 +131,15 @@ def _job(parser: ArgumentParser, *, required: bool = True) -> None:
         parser.add_argument("job", type=job_prefix, nargs="?", help=OR_FOREMOST_HELP)
 
 
+def _reuse(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--reuse-data",
+        action="store_true",
+        help="let it use data that another job uses, or used from the same model: whoever knows both sums "
+        "can subtract one from the other, and has your update if the other members are the same",
+    )
+
+
 def _reason(parser: ArgumentParser) -> None:
     _job(parser)
     parser.add_argument(
@@ -158,7 +169,7 @@ def propose(call: Invocation) -> None:
     spec = _read_spec(call.arguments.file)
     call.out.say("preparing the task and its initial model …")
     with call.node() as node:
-        found = node.call("propose", spec=spec)
+        found = node.call("propose", spec=spec, reuse_data=call.arguments.reuse_data)
         disclosed = node.call("job", job=found["job"])["disclosed"]
     said = f"proposed job {found['job']}; follow it with `starling watch`"
     call.out.show(found, lambda: _say(said, disclosed))
@@ -230,7 +241,10 @@ def accept(call: Invocation) -> None:
     call.out.say("checking the task, its data and the initial model …")
     with call.node() as node:
         found = node.call(
-            "accept", job=call.arguments.job, acknowledge_leaks=call.arguments.acknowledge_leaks
+            "accept",
+            job=call.arguments.job,
+            acknowledge_leaks=call.arguments.acknowledge_leaks,
+            reuse_data=call.arguments.reuse_data,
         )
         disclosed = node.call("job", job=found["job"])["disclosed"]
     call.out.show(found, lambda: _say(f"accepted job {found['job']}", disclosed))

@@ -403,7 +403,7 @@ async def test_calls_that_wait_learn_that_the_node_is_gone(path: Path):
     asked = trio.Event()
 
     class Slow(FakeNode):
-        async def propose(self, spec: Any) -> dict[str, Any]:
+        async def propose(self, spec: Any, *, reuse_data: bool = False) -> dict[str, Any]:
             asked.set()
             await trio.sleep_forever()
 

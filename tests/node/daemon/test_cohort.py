@@ -87,10 +87,17 @@ async def test_jobs_take_turns_each_in_a_head_of_its_own(tmp_path):
         await running.until_logged(2, "FinishJob")
         await running.processes.kill_member(2)
         await running.until_logged(1, "SettleJob")
-        second = await running.propose_only(spec(1, name="the next"))
-        # comes back with the first job unsettled, is told of the second, and by its policy sees to one
-        # after the other
+        # data that have been in a sum from this model are used again only where that is said
+        with pytest.raises(OperatorFault, match=r"same data and model.*--reuse-data"):
+            await running.propose_only(spec(1, name="the next"))
+        second = await running.propose_only(spec(1, name="the next"), reuse_data=True)
+        # comes back with the first job unsettled, is told of the second, and sees to one after the other
         await running.processes.start_member(2)
+        await running.until_logged(2, "SettleJob", job=first)
+        for index in (2, 3):
+            await running.until_logged(index, "JobNeedsOperator", job=second)
+            with running.client(index) as client:
+                client.call("accept", job=second, reuse_data=True)
         await running.until_logged(2, "SettleJob", job=second)
         await running.until_over()
         with running.client(2) as client:

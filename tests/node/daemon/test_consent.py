@@ -53,3 +53,24 @@ async def test_a_job_of_two_waits_for_an_operator_also_after_a_restart(tmp_path)
         assert accepted_by(running, 2) == []
         await running.accept(2, job)
         assert accepted_by(running, 2) == [job]
+
+
+async def test_data_of_a_job_that_is_not_over_are_another_jobs_only_by_the_operators_word(tmp_path):
+    async with small_cohort(tmp_path, accept="ask") as running:
+        first = await running.propose(spec(1))
+        await running.until_logged(2, "BeginKey", job=first)
+        with running.client(1) as client:
+            client.call("pause", job=first)
+            with pytest.raises(OperatorFault, match=r"which is not over, has the same data.*--reuse-data"):
+                client.call("propose", spec=spec(1, name="another"))
+            second = client.call("propose", spec=spec(1, name="another"), reuse_data=True)["job"]
+        await running.until_logged(2, "JobProposed", job=second)
+        with running.client(2) as client:
+            client.call("pause", job=first)
+        await running.restart(2)
+        await running.until_answering(2)
+        with running.client(2) as client:
+            with pytest.raises(OperatorFault, match=r"which is not over, has the same data"):
+                client.call("accept", job=second)
+            assert accepted_by(running, 2) == [first]
+            assert client.call("accept", job=second, reuse_data=True)["accepted"]

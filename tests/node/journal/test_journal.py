@@ -9,10 +9,10 @@ import pytest
 from structlog.testing import capture_logs
 from support.manifests import manifest
 
-from node.journal import Journal, JournalUnavailable, KeptSlot, new_journal_key
+from node.journal import Journal, JournalUnavailable, KeptSlot, Use, new_journal_key
 from protocol.errors import OperatorFault
 from protocol.inputs import Confirmed
-from protocol.journal import Accepted, Adopted, HeldShare, Released, Settled, Woke
+from protocol.journal import Accepted, Adopted, HeldShare, Released, Settled, Spent, Woke
 
 KEY = bytes(range(32))
 JOB = b"j" * 32
@@ -78,6 +78,32 @@ def test_of_a_destroyed_share_no_byte_is_left_on_the_disk(tmp_path):
     after = b"".join(each.read_bytes() for each in tmp_path.iterdir())
     assert not any(piece in after for piece in pieces[0])
     assert any(piece in after for piece in pieces[1])
+
+
+def test_a_sealed_sum_spends_the_data_of_its_job_from_its_base(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    other = b"o" * 32
+    journal.append(other, [Spent(b"b" * 32)])  # of a job whose data are not known
+    journal.use_data(JOB, "/srv/a", again=False)
+    journal.append(JOB, [Woke(1), Spent(b"b" * 32), Spent(b"c" * 32)])
+    journal.append(JOB, [Spent(b"b" * 32)])
+    journal.use_data(JOB, "/srv/moved", again=False)
+    journal.append(JOB, [Spent(b"d" * 32)])
+    journal.close()
+    again = Journal(tmp_path / "journal", KEY)
+    assert again.spent(b"b" * 32) == again.spent(b"c" * 32) == [Use(JOB, "/srv/a")]
+    assert again.spent(b"d" * 32) == [Use(JOB, "/srv/moved")]
+    assert again.spent(b"e" * 32) == []
+    assert again.uses() == [Use(JOB, "/srv/moved")]
+
+
+def test_that_data_may_be_used_again_is_not_taken_back_by_a_restart(tmp_path):
+    journal = Journal(tmp_path / "journal", KEY)
+    journal.use_data(JOB, "/srv/a", again=False)
+    assert not journal.may_use_again(JOB)
+    journal.use_data(JOB, "/srv/a", again=True)
+    journal.use_data(JOB, "/srv/a", again=False)
+    assert journal.may_use_again(JOB)
 
 
 def fill(journal):
