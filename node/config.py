@@ -46,17 +46,19 @@ class Network(Section, frozen=True):
 class Ledger(Section, frozen=True):
     """This member's own hydra-node, and what pays for its anchors.
 
-    `parties` are the Hydra verification keys (hex) of all members in roster order: with them a stall names
-    members, and other parties are refused. Deposits come from `funding`, outputs on L1 at this member's
-    address written as txid#index:lovelace, or from an emulated chain at `l1`. `deposit_script` (hash, hex)
-    stands for those of the releases that this one knows. `trust_own_node`: the hydra-node at `url` is this
-    operator's own; otherwise more members must vouch for the order before a share is released.
+    `hydra_key` is this member's Hydra verification key (hex), otherwise asked of the hydra-node; the
+    others' come with their cards. `parties` stands for cards without one: the keys of all members in roster
+    order. Deposits come from `funding`, outputs on L1 at this member's address written as
+    txid#index:lovelace, or from an emulated chain at `l1`. `deposit_script` (hash, hex) stands for those of
+    the releases that this one knows. `trust_own_node`: the hydra-node at `url` is this operator's own;
+    otherwise more members must vouch for the order before a share is released.
     """
 
     url: str = "http://127.0.0.1:4001"
     trust_own_node: bool = True
     l1: str = ""
     funding: tuple[Annotated[str, Meta(pattern="^[0-9a-f]{64}#[0-9]{1,5}:[0-9]{1,18}$")], ...] = ()
+    hydra_key: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
     parties: tuple[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")], ...] = ()
     deposit_script: Annotated[str, Meta(pattern="^([0-9a-f]{56})?$")] = ""
     mainnet: bool = False

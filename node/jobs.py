@@ -18,6 +18,7 @@ from node.engine.job import JobNode, Surroundings, data_of, learner_config
 from node.envelope import Core, Envelope, Label, OrderWanted
 from node.faults import kinds, places
 from node.network import Deliver, NotConnected
+from node.parties import parties_of
 from node.peers import Card, PeerBook
 from protocol.errors import MemberFault, OperatorFault, StarlingError
 from protocol.inputs import JobAccepted, JobDeclined
@@ -138,7 +139,11 @@ class Jobs:
         def contacts() -> dict[int, int]:
             return self._book.roster_contacts(manifest.roster, self._around.keys.identity.peer_id)
 
-        return JobNode(self._around, manifest, me, proposer, contacts)
+        def parties() -> tuple[bytes, ...]:
+            roster = manifest.roster
+            return parties_of(roster, me, self._book.hydra_keys(roster), self._around.config.ledger)
+
+        return JobNode(self._around, manifest, me, proposer, contacts, parties)
 
     async def _forget_declined(self) -> None:
         """Keep the last jobs that were declined before they began, and of older ones the digest alone."""

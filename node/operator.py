@@ -20,6 +20,7 @@ from node.engine.job import JobNode, Surroundings, learner_config
 from node.jobs import Jobs
 from node.learning.learner import Learner
 from node.logs import counted
+from node.parties import own_hydra_key
 from node.peers import Card, PeerBook
 from node.proposal import build_manifest, parse_spec
 from node.storage import collect
@@ -65,9 +66,10 @@ class Operator:
             "events": dict(counted),
         }
 
-    def card(self) -> dict[str, Any]:
-        """What this member tells others about itself."""
-        return dict(msgspec.to_builtins(self.own()))
+    async def card(self) -> dict[str, Any]:
+        """What this member tells others about itself; without a Hydra key where its hydra-node is away."""
+        hydra = await own_hydra_key(self.around.config.ledger)
+        return dict(msgspec.to_builtins(msgspec.structs.replace(self.own(), hydra=hydra)))
 
     def peers(self) -> list[dict[str, Any]]:
         """The peer book with where each peer stands."""

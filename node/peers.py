@@ -24,9 +24,10 @@ MAX_CARD_BYTES = 8 * 1024
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a member tells others about itself, as JSON: its roster entry and where it listens.
+    """What a member tells others about itself, as JSON: its roster entry, the Hydra verification key of its
+    hydra-node, and where it listens.
 
-    Keys are in hexadecimal. Nothing in it is secret.
+    Keys are in hexadecimal. Nothing in it is secret. A card of an older release has no Hydra key.
     """
 
     LIMIT: ClassVar[int] = MAX_CARD_BYTES
@@ -37,6 +38,7 @@ class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     job_key: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
     bucket: Annotated[str, Meta(max_length=200)]
     addresses: Annotated[tuple[str, ...], Meta(max_length=16)] = ()
+    hydra: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
 
     @classmethod
     def of(cls, fields: Mapping[str, object]) -> Card:
@@ -134,6 +136,11 @@ class PeerBook:
                 )
             contacts[index] = number
         return contacts
+
+    def hydra_keys(self, roster: Roster) -> dict[int, bytes]:
+        """The Hydra verification keys of the roster's members, by index, as far as their cards have them."""
+        keys = {card.peer: bytes.fromhex(card.hydra) for card in self._cards.values() if card.hydra}
+        return {i: keys[roster.member(i).peer] for i in roster.indices if roster.member(i).peer in keys}
 
     def _save(self) -> None:
         write_whole(self._path, json.dumps(msgspec.to_builtins(self._cards, str_keys=True)).encode())

@@ -19,12 +19,16 @@ from pathlib import Path
 
 import structlog
 import trio
+from nacl.signing import SigningKey
 
 from node.control.client import Client
 from node.control.errors import Unreachable
 from node.files import private_directory
 from node.keys import NodeKeys, create_keys
 from node.ledger.emulator.remote import Emulator
+from node.ledger.emulator.server import FUNDS, fresh_genesis
+from node.ledger.emulator.store import Store
+from node.ledger.wallet import Wallet
 from node.peers import Card, PeerBook
 from protocol.errors import OperatorFault
 
@@ -54,7 +58,6 @@ class Plan:
 
     folder: Path
     members: tuple[MemberPlace, ...]
-    payments: tuple[str, ...]
     api_port: int
     control_port: int
 
@@ -104,10 +107,12 @@ def prepare(
     first = consecutive_ports(2 * count + 1)
     members = tuple(_place(folder, index, shards[index - 1]) for index in range(1, count + 1))
     keys = [create_keys(private_directory(member.folder)) for member in members]
+    hydra = _make_head(folder / "head", [key.wallet for key in keys])
     cards = [
-        _card(member, key, first + count + member.index) for member, key in zip(members, keys, strict=True)
+        _card(member, key, first + count + member.index, party)
+        for member, key, party in zip(members, keys, hydra, strict=True)
     ]
-    plan = Plan(folder, members, tuple(key.wallet.key_hash.hex() for key in keys), first + 1, first)
+    plan = Plan(folder, members, first + 1, first)
     for member in members:
         book = PeerBook(member.folder / "peers.json")
         for other, card in enumerate(cards, start=1):
@@ -126,7 +131,20 @@ def _place(folder: Path, index: int, shard: Path) -> MemberPlace:
     )
 
 
-def _card(member: MemberPlace, keys: NodeKeys, port: int) -> Card:
+def _make_head(folder: Path, wallets: Sequence[Wallet]) -> list[str]:
+    """Make an emulated head for these members, which is to be started; the Hydra keys of its nodes."""
+    genesis = fresh_genesis(
+        [wallet.key_hash for wallet in wallets],
+        [(wallet.address, FUNDS) for wallet in wallets],
+        contestation_period=CONTESTATION_SECONDS,
+    )
+    store = Store(folder)
+    store.genesis(genesis)
+    store.close()
+    return [bytes(SigningKey(seed).verify_key).hex() for seed in genesis.hydra_seeds]
+
+
+def _card(member: MemberPlace, keys: NodeKeys, port: int, hydra: str) -> Card:
     return Card(
         name=member.name,
         peer=keys.identity.peer_id,
@@ -134,6 +152,7 @@ def _card(member: MemberPlace, keys: NodeKeys, port: int) -> Card:
         job_key=keys.job.public().hex(),
         bucket=member.name,
         addresses=(f"/ip4/127.0.0.1/tcp/{port}",),
+        hydra=hydra,
     )
 
 
@@ -210,10 +229,8 @@ class Cohort:
 
     async def _start_head(self) -> None:
         plan = self.plan
-        participants = [option for payment in plan.payments for option in ("--participant", payment)]
         command = [sys.executable, "-m", "node.ledger.emulator", str(plan.folder / "head")]
         command += ["--port", str(plan.api_port), "--control-port", str(plan.control_port)]
-        command += ["--contestation-period", str(CONTESTATION_SECONDS), *participants]
         self._head = await _open(command, plan.folder / "head.log")
         await Emulator(f"http://127.0.0.1:{plan.control_port}").ready()
 

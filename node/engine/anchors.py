@@ -76,8 +76,9 @@ class Anchors:
         """Where the head is."""
         return self._ledger.status()
 
-    async def run(self) -> None:
-        """Follow the head, its order and its events, until cancelled."""
+    async def run(self, parties: Sequence[bytes]) -> None:
+        """Follow the head, its order and its events, until cancelled; its `parties` have these Hydra keys."""
+        self._ledger.require(parties)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow_events)
             send, receive = trio.open_memory_channel[interface.Confirmed](MAX_BATCH)
@@ -258,7 +259,6 @@ def make_ledger(
     kept: Sequence[KeptSlot],
     *,
     deposit: Deposit | None,
-    parties: Sequence[bytes],
     recover: Recover,
     others: Callable[[str], bool],
     config: Ledger,
@@ -269,7 +269,6 @@ def make_ledger(
         node,
         wallet,
         members,
-        parties=parties,
         head_id=head,
         known=[_confirmed(slot) for slot in kept],
         start=None if deposit is None else deposit.at,

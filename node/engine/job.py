@@ -97,6 +97,7 @@ class JobNode:
         me: int,
         proposer: int,
         find_contacts: Callable[[], Mapping[int, int]],
+        find_parties: Callable[[], Sequence[bytes]],
     ) -> None:
         self.manifest = manifest
         self.me = me
@@ -108,6 +109,7 @@ class JobNode:
         self.live = False
         self._around = surroundings
         self._find_contacts = find_contacts
+        self._find_parties = find_parties
         self._contacts: dict[int, int] = {}
         self.post = Post(self.job, surroundings.mesh, self._contacts)
         self.folder = surroundings.config.node.state / "jobs" / self.job.hex()[:16]
@@ -135,10 +137,12 @@ class JobNode:
         self._evaluated = trio.open_memory_channel[tuple[int, bytes]](MAX_EVALUATIONS)
 
     async def prepare(self) -> None:
-        """Check that this node can take part: the task, its data, and the same initial model as everyone.
+        """Check that this node can take part: the parties of the head are known, the task, its data, and the
+        same initial model as everyone.
 
         Raises `OperatorFault` saying what differs.
         """
+        self._find_parties()
         description = await self._learner.describe()
         specs = self.manifest.encoding.tensors
         shared = [(tensor.name, tensor.shape) for tensor in description.shared]
@@ -194,7 +198,6 @@ class JobNode:
             deposit=known_deposit(journal, self.job),
             recover=self._recover_order,
             others=lambda head: is_head_of_another(journal, self.job, head),
-            parties=[bytes.fromhex(party) for party in config.parties],
             config=config,
         )
         after = slots[-1].confirmed.slot if slots else 0
@@ -489,7 +492,7 @@ class JobNode:
         """Look at the head while this member takes part: before and after, it is another job's."""
         await self.engine.wait_for(lambda state: state.life.accepted or self.over)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ledger.run)
+            nursery.start_soon(ledger.run, self._find_parties())
             await self.engine.wait_for(lambda state: self.over and state.held_back is None)
             nursery.cancel_scope.cancel()
         if not self.settled:  # declined: nothing is left to evaluate either

@@ -130,8 +130,13 @@ class FakeNode:
     def status(self) -> dict[str, Any]:
         return STATUS | {"jobs": [SUMMARY], "head": self.head(), "transfers": [TRANSFER]}
 
-    def card(self) -> dict[str, Any]:
-        return {"name": "clinic-a", "peer": "12D3KooWAlpha", "addresses": ["/ip4/0.0.0.0/tcp/4711"]}
+    async def card(self) -> dict[str, Any]:
+        return {
+            "name": "clinic-a",
+            "hydra": "ab" * 32,
+            "peer": "12D3KooWAlpha",
+            "addresses": ["/ip4/0.0.0.0/tcp/4711"],
+        }
 
     def peers(self) -> list[dict[str, Any]]:
         return PEERS

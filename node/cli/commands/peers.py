@@ -65,6 +65,11 @@ def card(call: Invocation) -> None:
     if call.arguments.address:
         found["addresses"] = call.arguments.address
     print(json.dumps(found, indent=2, ensure_ascii=False))
+    if not found["hydra"]:
+        sys.stderr.write(
+            "starling: the hydra-node does not answer, so this card lacks its key, and no job takes it\n"
+            "  → start the hydra-node, or set ledger.hydra_key, then print the card again\n"
+        )
     if any(address.startswith(UNREACHABLE_HOSTS) for address in found["addresses"]):
         sys.stderr.write(
             "starling: others cannot reach all of these addresses from outside\n"
@@ -73,11 +78,15 @@ def card(call: Invocation) -> None:
 
 
 def _offline_card(call: Invocation) -> dict[str, Any]:
+    import trio
+
     from node.card import own_card
     from node.keys import load_keys
+    from node.parties import own_hydra_key
 
     config = call.config()
-    text = own_card(config, load_keys(config.node.state), config.network.listen).to_json()
+    hydra = trio.run(own_hydra_key, config.ledger)
+    text = own_card(config, load_keys(config.node.state), config.network.listen, hydra).to_json()
     found: dict[str, Any] = json.loads(text)
     return found
 

@@ -107,6 +107,10 @@ class HydraLedger:
             nursery.start_soon(self._help_to_open)
             await self._session.run()
 
+    def require(self, parties: Sequence[bytes]) -> None:
+        """Believe a head of these parties only; before `run`."""
+        self._session.parties = tuple(parties)
+
     # records
 
     async def submit(self, datum: bytes) -> None:

@@ -37,6 +37,7 @@ class Greetings:
     head_status: str
     head_id: str | None
     version: str
+    me: bytes
     parties: frozenset[bytes]
     network_connected: bool
     peers: Mapping[str, bool]
@@ -219,14 +220,16 @@ def _mapping(value: object) -> Json:
 
 def _greetings(item: Json) -> Greetings:
     environment = item.get("env", {})
-    parties = [item["me"], *environment.get("otherParties", ())]
+    me = bytes.fromhex(item["me"]["vkey"])
+    others = [bytes.fromhex(p["vkey"]) for p in environment.get("otherParties", ())]
     network = item.get("networkInfo", {})
     head_id = item.get("hydraHeadId")
     return Greetings(
         head_status=_text(item["headStatus"]),
         head_id=None if head_id is None else _hex(head_id),
         version=_text(item["hydraNodeVersion"])[:40],
-        parties=frozenset(bytes.fromhex(p["vkey"]) for p in parties),
+        me=me,
+        parties=frozenset([me, *others]),
         network_connected=bool(network.get("networkConnected", True)),
         peers={str(k): bool(v) for k, v in network.get("peersInfo", {}).items()},
         in_sync=item.get("chainSyncedStatus", "InSync") == "InSync",

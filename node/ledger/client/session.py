@@ -178,6 +178,7 @@ class Session:
                 _, message = self._parse(await channel.receive())
                 if isinstance(message, msg.Greetings):
                     self.trouble = ""
+                    self._meet(message.me)
                     self._publish(self.life.greet(message))
                     _log.info(
                         "LedgerConnected",
@@ -298,9 +299,20 @@ class Session:
         self.submission.pruned()
         self.notify()
 
+    def _meet(self, me: bytes) -> None:
+        """The node's own Hydra key is this member's, where the cards do not say it, and no other."""
+        own = self.members[self.wallet.address] - 1
+        if self.parties and self.parties[own] in (b"", me):
+            self.parties = (*self.parties[:own], me, *self.parties[own + 1 :])
+        elif self.parties:
+            raise Unverified(
+                "the hydra-node has another Hydra key than this member", remedy="check ledger.hydra_key"
+            )
+
     def _set_parties(self, keys: tuple[bytes, ...]) -> None:
-        if self.parties and set(keys) != set(self.parties):
-            raise Unverified("the head's parties are not the roster's", remedy="check the Hydra keys")
+        """The head's parties are the roster's: all of them, once each, and nobody else."""
+        if self.parties and sorted(keys) != sorted(self.parties):
+            raise Unverified("the head's parties are not the roster's", remedy="check the members' cards")
         self._head_parties = keys
 
     def _chain_from(self, snapshot: msg.Snapshot | None, *, arrived: bool = False) -> None:

@@ -11,12 +11,10 @@ from pathlib import Path
 import trio
 
 from node.ledger import transaction
-from node.ledger.emulator.server import fresh_genesis, serve
+from node.ledger.emulator.server import FUNDS, fresh_genesis, serve
 from node.ledger.emulator.state import Genesis
 from node.ledger.emulator.store import read_genesis
 from protocol.errors import StarlingError
-
-FUNDS = 100_000_000  # lovelace per party on the simulated L1
 
 
 def _parse(command_line: Sequence[str] | None) -> argparse.Namespace:

@@ -22,6 +22,7 @@ from node.ledger.emulator.views import Views
 from protocol.errors import OperatorFault
 
 LOOPBACK = "127.0.0.1"
+FUNDS = 100_000_000  # lovelace per party on the simulated L1
 MAX_PARTIES = 29  # of a real head since 2.0
 _log = structlog.get_logger()
 

@@ -43,7 +43,10 @@ def test_init_makes_private_keys(made: Path, tmp_path: Path):
 
 
 def test_the_card_is_there_without_a_node(starling, made: Path, tmp_path: Path):
-    card = starling("card", "--config", made).json
+    told = starling("card", "--config", made)
+    card = told.json
+    assert card["hydra"] == ""
+    assert "ledger.hydra_key" in told.err
     assert card["peer"] == load_keys(tmp_path / "node").identity.peer_id
     assert card["addresses"] == ["/ip4/127.0.0.1/tcp/0"]
 

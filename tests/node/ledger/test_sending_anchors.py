@@ -154,6 +154,7 @@ def _greetings(**changes: object):
         "head_status": "Open",
         "head_id": HEAD,
         "version": "2.3.0",
+        "me": bytes(32),
         "parties": frozenset(),
         "network_connected": True,
         "peers": {},
