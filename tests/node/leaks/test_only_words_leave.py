@@ -22,6 +22,7 @@ from node.engine.anchors import Anchors
 from node.engine.objects import Objects
 from node.envelope import Envelope
 from node.learning.learner import Learner, LearnerFailed
+from node.ledger.client import node as hydra
 from node.ledger.client.node import HydraNode, NodeUnavailable
 from node.network.muxer import GuardedYamux
 from node.storage import Bucket, StorageUnavailable
@@ -35,15 +36,18 @@ from protocol.wire import Wire
 from protocol.words import KeyReason, Reason
 
 MARKER = "PATIENT-4711"
+STUDY = "readmission of ward 12"
+"""The job's name: its members know it, nobody else."""
 PATIENCE = 240.0
 
 
 @dataclass
 class Outside:
-    """Every byte that left a node: to peers (before noise encrypts it) and to the hydra-node. `failed` names
+    """Every byte that left a node: to peers (before noise encrypts it), and to the hydra-node. `failed` names
     what was made to fail; each fails once per member."""
 
     sent: list[bytes] = field(default_factory=list)
+    ledger: list[bytes] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
 
 
@@ -64,16 +68,21 @@ def breaks_once(outside: Outside, patch: pytest.MonkeyPatch, owner: type, method
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> Outside:
     found = Outside()
-    frame, request = GuardedYamux._write_frame, HydraNode.request
+    frame, request, say = GuardedYamux._write_frame, HydraNode.request, hydra._WebSocket.send
 
     async def write(self: GuardedYamux, data: bytes) -> None:
         found.sent.append(bytes(data))
         await frame(self, data)
 
     async def ask(self: HydraNode, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        found.sent.append(f"{path} {body!r}".encode())
+        found.ledger.append(f"{path} {body!r}".encode())
         return await request(self, method, path, body)
 
+    async def tell(self: hydra._WebSocket, text: str) -> None:
+        found.ledger.append(text.encode())
+        await say(self, text)
+
+    monkeypatch.setattr(hydra._WebSocket, "send", tell)
     monkeypatch.setattr(GuardedYamux, "_write_frame", write)
     monkeypatch.setattr(HydraNode, "request", ask)
     return found
@@ -93,7 +102,7 @@ class Pair:
 
     async def proposed(self) -> str:
         """A job of member 1 that member 2 has heard of."""
-        job = str((await self.operators[0].propose(spec(1, deadlines=SHORT)))["job"])
+        job = str((await self.operators[0].propose(spec(1, name=STUDY, deadlines=SHORT)))["job"])
         await self.until(lambda: job in self.jobs(2))
         return job
 
@@ -128,9 +137,11 @@ def written(plan: cohort.Plan) -> dict[str, bytes]:
 
 
 def leaks(outside: Outside, plan: cohort.Plan) -> list[str]:
-    mark = MARKER.encode()
-    sent = [str(data[:200]) for data in outside.sent if mark in data]
-    return sent + [path for path, data in written(plan).items() if mark in data or MARKER in path]
+    mark, name = MARKER.encode(), STUDY.encode()
+    sent = [str(data[:200]) for data in (*outside.sent, *outside.ledger) if mark in data]
+    told = [str(data[:200]) for data in outside.ledger if name in data or name.hex().encode() in data]
+    kept = written(plan).items()
+    return sent + told + [path for path, data in kept if mark in data or MARKER in path or name in data]
 
 
 async def test_a_failed_data_check_tells_the_others_one_word(tmp_path, outside, monkeypatch):
@@ -152,6 +163,8 @@ async def test_a_failed_data_check_tells_the_others_one_word(tmp_path, outside, 
             assert Reason.NOT_POSSIBLE.text in nodes.operators[0].job(job)["reason"]
             assert leaks(outside, nodes.plan) == []
     assert outside.sent
+    assert outside.ledger
+    assert any(STUDY.encode() in data for data in outside.sent), "members are told of the job"
     assert any(MARKER in str(line) for line in logs)
 
 
