@@ -35,6 +35,7 @@ from node.network import Deliver, DiscoverySettings, Mesh, PeerAddress, PeerDown
 from node.notify import keep_watchdog, notify
 from node.operator import Operator
 from node.peers import Card, PeerBook
+from node.unpacked import drop_unpacked_library
 from protocol.errors import StarlingError
 
 log = structlog.get_logger()
@@ -162,6 +163,7 @@ async def _stop_on_signal(stop: Callable[[], None], scope: trio.CancelScope) -> 
 
 def main() -> int:
     """The command `starlingd`. Exit code 1: the operator has to mend something, which is said."""
+    drop_unpacked_library()
     arguments = starlingd_parser().parse_args()
     try:
         config = load_config(arguments.config)

@@ -55,11 +55,16 @@ class S3Store:
         self, endpoint: str, bucket: str, region: str, key: S3Key, reader: S3Key | None = None
     ) -> None:
         origin = urlsplit(endpoint)
+        if "@" in origin.netloc:  # grants would carry it to the other members, and errors to the log
+            raise AccessRefused(
+                f"the S3 endpoint at {origin.hostname} has a user or a password in it",
+                remedy="write https://host, and the access key into its file",
+            )
         if origin.scheme not in ("https", "http") or not origin.hostname:
             raise AccessRefused(
                 f"{endpoint!r} is no S3 endpoint", remedy="write https://host or http://host:port"
             )
-        self._place = f"s3+{origin.scheme}://{origin.netloc.rpartition('@')[2]}/{bucket}"
+        self._place = f"s3+{origin.scheme}://{origin.netloc}/{bucket}"
         self._where = endpoint, bucket, region
         self._reader = reader
         self._client = Client(

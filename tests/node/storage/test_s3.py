@@ -139,6 +139,14 @@ async def test_a_server_that_answers_rubbish_is_unavailable(answer):
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("user", ["user:CANARY", "CANARY", ":CANARY", "user:CANARY@x"])
+def test_a_password_in_an_endpoint_is_refused_and_not_repeated(user):
+    """Else it would go to every member with a grant."""
+    with pytest.raises(AccessRefused, match="password") as refused:
+        open_bucket(S3Settings(f"https://{user}@gateway.example", BUCKET, S3Key("key", "secret")))
+    assert "CANARY" not in str(refused.value)
+
+
 def test_an_endpoint_must_be_one():
     with pytest.raises(AccessRefused):
         open_bucket(S3Settings("gateway.example", BUCKET, S3Key("key", "secret")))
