@@ -1,4 +1,4 @@
-"""Real daemons in which something fails that should not: the job is tried again or set aside, the rest runs."""
+"""Real daemons in which something fails that should not: a job is tried again or set aside, the rest runs."""
 
 import pytest
 import trio
@@ -26,7 +26,7 @@ async def test_a_fault_in_the_work_of_a_round_costs_attempts_and_no_daemon(tmp_p
         assert "4711" not in running.plan.members[1].log.read_text()
 
 
-async def test_a_job_that_cannot_be_opened_is_set_aside_also_at_the_next_start_until_it_can(tmp_path, monkeypatch):
+async def test_a_job_that_cannot_be_opened_is_set_aside_also_at_the_next_start(tmp_path, monkeypatch):
     async with small_cohort(tmp_path) as running:
         job = await running.propose(spec(1))
         await running.until_logged(2, "BeginKey")
