@@ -495,6 +495,8 @@ def _abort(now: History, reason: str) -> History:
 
 def _end_round(now: History, ended: EndedRound) -> History:
     now = replace(now, missed=_attendance(now), past=(*now.past, ended), round=None)
+    if ended.discarded and now.ranged:
+        return _abort(now, "a sum of proven ranges is out of range: the factors of the joint key are known")
     if ended.discarded:
         now = replace(now, ranged=True)
     elif ended.model is not None:

@@ -65,7 +65,7 @@ class Reading:
         self.out: set[int] = set()
         self.missed: dict[int, int] = {}
         self.sums: dict[bytes, list[set[int]]] = {}
-        self.ranged = False
+        self.ranged = manifest.encoding.ranged
         self.rounds: dict[int, Round] = {}
         self.current = Round(0)
         self.opened = 0
@@ -315,6 +315,9 @@ class Reading:
             spoke = known <= now.spoken(member) or member not in now.waited
             self.missed[member] = 0 if member in wanted and spoke else self.missed.get(member, 0) + 1
         now.over, now.model, now.discarded = True, model, discarded
+        if discarded and self.ranged:
+            self.phase = "aborted"
+            return
         if discarded:
             self.ranged = True
         elif model:

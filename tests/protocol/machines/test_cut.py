@@ -360,6 +360,18 @@ def test_a_job_may_ask_for_proofs_of_range_from_its_first_round_on():
     assert {(e.round, e.ranged) for e in asked if isinstance(e, kinds)} == {(1, True)}
 
 
+def test_a_discarded_sum_of_proven_ranges_ends_the_job():
+    """Only who knows the factors of the joint key can bring it about: nothing more is encrypted under it."""
+    world = poisoned(4, numbers=(1, 2))
+    world.start()
+    for state in world.states.values():
+        history = state.history
+        assert history.phase is Phase.ABORTED
+        assert "factors of the joint key" in history.reason
+        assert [ended.discarded for ended in history.past] == [True, True]
+        assert history.model == world.manifest.model
+
+
 def test_after_a_discarded_sum_nobody_can_be_left_out_of_the_next():
     """The attack: poison a sum, leave the victim out of the next one from the same model, subtract."""
     world = poisoned(4, round_limit=20)
