@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from node.journal import JournalUnavailable
 from protocol.errors import StarlingError
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 def leaves(failure: BaseException) -> Iterator[BaseException]:
@@ -16,6 +20,14 @@ def leaves(failure: BaseException) -> Iterator[BaseException]:
             yield from leaves(each)
     else:
         yield failure
+
+
+def lacks_room(failure: BaseException) -> bool:
+    """Whether every fault in it is a disk's that somebody has to make room on, or to make writable again."""
+    return all(
+        isinstance(each, JournalUnavailable) or (isinstance(each, OSError) and each.errno in DISK_ERRORS)
+        for each in leaves(failure)
+    )
 
 
 def kinds(failure: BaseException) -> str:

@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Callable
 import structlog
 import trio
 
-from node.faults import in_words, kinds, places
+from node.faults import in_words, kinds, lacks_room, places
 
-RETRY_FIRST = 1.0
-"""Seconds before the first new attempt; then twice as many each time."""
+RETRY_FIRST, RETRY_LAST = 1.0, 60.0
+"""Seconds before a new attempt: twice as many each time."""
 
 MAX_FAILURES = 6
-"""In a row; what fails that often within a minute does not mend by itself."""
+"""In a row; what fails that often within a minute does not mend by itself, but for a disk that is full."""
 
 STEADY_SECONDS = 600.0
 """A job that ran for so long has got over its earlier failures."""
@@ -62,12 +62,12 @@ class Compartment:
             failures = 1 if trio.current_time() - began > STEADY_SECONDS else failures + 1
             why = in_words(failure)
             log.error("JobFailed", job=self._job.hex(), reason=why, error=kinds(failure), at=places(failure))
-            if failures == MAX_FAILURES:
+            if failures >= MAX_FAILURES and not lacks_room(failure):
                 log.error("JobSetAside", job=self._job.hex(), reason=why)
                 await self._give_up(why)
                 return
             self.trouble = why
-            await trio.sleep(RETRY_FIRST * 2 ** (failures - 1))
+            await trio.sleep(min(RETRY_FIRST * 2 ** (failures - 1), RETRY_LAST))
 
     async def _failure(self) -> BaseExceptionGroup[Exception] | None:
         """What the work ended by; None where it is done."""

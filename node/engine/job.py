@@ -25,6 +25,7 @@ from node.engine.objects import Objects
 from node.engine.post import Post
 from node.engine.rounds import RoundWork
 from node.envelope import Core, Envelope, Grant, KeyRound, Order, OrderPart, OrderWanted
+from node.faults import in_words
 from node.files import private_directory
 from node.journal import Journal
 from node.keys import NodeKeys
@@ -507,8 +508,8 @@ class JobNode:
         async for number, model in self._evaluated[1]:
             try:
                 evaluation = await self._rounds.evaluate(number, model)
-            except (StarlingError, OSError) as error:
-                log.warning("EvaluationFailed", round=number, reason=str(error))
+            except Exception as error:  # a figure for people: no job ends for it
+                log.warning("EvaluationFailed", round=number, reason=in_words(error))
             else:
                 metrics = {name: float(value) for name, value in evaluation.metrics.items()}
                 self.bulletin.measured(number, metrics)

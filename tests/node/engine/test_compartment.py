@@ -1,5 +1,7 @@
 """A job as a compartment: a failure in it is tried again, shown, then set aside, and never goes further."""
 
+import errno
+
 import pytest
 import trio
 import trio.testing
@@ -8,6 +10,7 @@ from structlog.testing import capture_logs
 from node.engine import compartment
 from node.engine.background import Background
 from node.engine.compartment import MAX_FAILURES, Compartment
+from node.journal import JournalUnavailable
 from protocol.errors import MemberFault
 
 JOB = bytes(32)
@@ -56,7 +59,10 @@ async def test_what_fails_a_few_times_is_tried_again_later_each_time(autojump_cl
     [
         (KeyError("secret"), "a bug, KeyError at test_compartment.py:"),
         (MemberFault("a wrong opening", member=3), "member 3: a wrong opening"),
-        (ExceptionGroup("many", [OSError(28, "No space left", "/a/path")]), "this machine: No space left"),
+        (
+            ExceptionGroup("many", [OSError(13, "Permission denied", "/a/path")]),
+            "this machine: Permission denied",
+        ),
     ],
 )
 async def test_what_fails_too_often_is_set_aside_in_words(autojump_clock, error, why):
@@ -64,6 +70,14 @@ async def test_what_fails_too_often_is_set_aside_in_words(autojump_clock, error,
     await work.compartment.run()
     assert work.begun == MAX_FAILURES
     assert work.given_up[0].startswith(why)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), JournalUnavailable("the disk is full")])
+async def test_a_job_whose_disk_is_full_waits_for_room_and_is_not_set_aside(autojump_clock, error):
+    work = Work(5 * MAX_FAILURES, error)
+    await work.compartment.run()
+    assert (work.begun, work.given_up) == (5 * MAX_FAILURES + 1, [])
+    assert trio.current_time() < 5 * MAX_FAILURES * compartment.RETRY_LAST
 
 
 async def test_rare_failures_never_add_up(autojump_clock):
