@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -23,6 +24,7 @@ from node.network.dialer import Dialer, Unreachable
 from node.network.limits import MAX_ADDRESSES, Timing
 from node.network.mdns import LocalDiscovery
 from node.network.peer import Peer
+from node.network.supervision import supervised
 
 _LOOKUP_TIMEOUT: Final = 30.0  # seconds for one search in the DHT
 _BOOTSTRAP_CHECK: Final = 10.0  # seconds between looks at a connection that stands
@@ -43,6 +45,11 @@ class DiscoverySettings:
     dht: bool = False
     bootstrap: tuple[PeerAddress, ...] = ()
     interfaces: tuple[str, ...] = ()  # IP addresses for multicast DNS; empty for all
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is anything to do."""
+        return bool(self.mdns or self.dht or self.bootstrap)
 
 
 class Discovery:
@@ -65,14 +72,15 @@ class Discovery:
         self._timing = timing
 
     async def run(self) -> None:
-        """Discover until cancelled; returns at once if there is nothing to do."""
+        """Discover until cancelled, each way on its own."""
         async with trio.open_nursery() as nursery:
             if self._settings.mdns:
-                nursery.start_soon(self._run_mdns)
+                nursery.start_soon(supervised, "multicast DNS", self._run_mdns, self._timing)
             for address in self._settings.bootstrap:
-                nursery.start_soon(self._keep_bootstrap, Peer.of(0, address))
+                keep = partial(self._keep_bootstrap, Peer.of(0, address, self._timing))
+                nursery.start_soon(supervised, "a bootstrap peer", keep, self._timing)
             if self._settings.dht:
-                nursery.start_soon(self._run_dht)
+                nursery.start_soon(supervised, "the DHT", self._run_dht, self._timing)
 
     async def _run_mdns(self) -> None:
         local = LocalDiscovery(

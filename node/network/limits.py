@@ -60,6 +60,8 @@ class Timing:
     ping_timeout: float = 8.0  # a machine that trains on all cores still answers within this
     backoff_first: float = 0.5
     backoff_max: float = 30.0
+    bar_first: float = 1.0  # who broke a rule is refused for so long, twice as long the next time
+    bar_max: float = 30.0
     patience: float = 10.0  # the peer with the larger id leaves the first dial to the other for so long
     bulk_offer: float = 600.0  # a receiver fetches what it wants now, and the rest when it comes to that
     handling: float = 60.0  # one message of a member: most take milliseconds, and some the disk

@@ -26,6 +26,7 @@ from node.network import limits
 from node.network.errors import NotConnected
 from node.network.limits import Timing
 from node.network.streams import STREAM_ERRORS, open_stream, read_exactly, read_frame, reset, write_frame
+from node.network.supervision import contained
 from protocol.errors import MemberFault
 
 MESSAGES: Final = TProtocol("/starling/messages/1")
@@ -139,6 +140,10 @@ class Link:
         return self.ended or "cancelled"
 
     async def _until_broken(self, work: Callable[[], Awaitable[None]]) -> None:
+        await contained(f"link to member {self.member}", lambda: self._carry(work))
+        self.end("a fault here")  # the first reason stays
+
+    async def _carry(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
         except MemberFault as error:

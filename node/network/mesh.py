@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -28,6 +29,7 @@ from node.network.link import MESSAGE, MESSAGES, Hello, Link
 from node.network.notifee import ConnectionNotifee
 from node.network.peer import Peer, PeerDown, PeerEvent, PeerStatus, PeerUp
 from node.network.streams import STREAM_ERRORS, reset
+from node.network.supervision import contained, supervised
 from node.network.throttle import ThrottledLog
 from protocol.encoding.errors import Malformed
 from protocol.errors import MemberFault, OperatorFault, OwnFault, StarlingError
@@ -118,7 +120,8 @@ class Mesh:
                 discovery = Discovery(
                     self._host, self._dialer, self._settings, self._wanted, self._discovered, self._timing
                 )
-                nursery.start_soon(discovery.run)
+                if self._settings.wanted:
+                    nursery.start_soon(supervised, "discovery", discovery.run, self._timing)
                 _log.info("NetworkListening", peer_id=self._identity.peer_id, addresses=self._hello.addresses)
                 task_status.started(addresses)
                 try:
@@ -171,7 +174,7 @@ class Mesh:
 
         Raises OperatorFault if the index or the peer id is taken, or the mesh is full.
         """
-        peer = Peer.of(member, address)
+        peer = Peer.of(member, address, self._timing)
         if member in self._peers or peer.peer_id in self._by_id or address.peer_id == self._identity.peer_id:
             raise OperatorFault(
                 f"member {member} or peer {address.peer_id} is in the roster twice",
@@ -225,7 +228,7 @@ class Mesh:
         )
         if peer.link is not None:
             peer.link.end(why)
-        self._nursery.start_soon(self._dialer.disconnect, peer.peer_id)
+        self._nursery.start_soon(contained, "disconnecting", partial(self._dialer.disconnect, peer.peer_id))
 
     def _peer(self, member: int) -> Peer:
         if member not in self._peers:
@@ -239,10 +242,14 @@ class Mesh:
     async def _keep(self, peer: Peer) -> None:
         """Stay connected to a peer and handle its messages, until `peer.scope` is cancelled."""
         with peer.scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._dialer.maintain, peer)
-                async for message in peer.arrived:
-                    await self._handle_message(peer, message)
+            await supervised(f"member {peer.member}", lambda: self._serve(peer), self._timing)
+
+    async def _serve(self, peer: Peer) -> None:
+        async with trio.open_nursery() as nursery:
+            maintain = partial(self._dialer.maintain, peer)
+            nursery.start_soon(supervised, f"connection to member {peer.member}", maintain, self._timing)
+            while True:
+                await self._handle_message(peer, await peer.arrived.receive())
 
     async def _handle_message(self, peer: Peer, message: bytes) -> None:
         try:
@@ -308,7 +315,8 @@ class Mesh:
                 len(digest) == 32 and self._nursery is not None
             ):
                 if offered := self._bulk.offered(peer.member, digest, size, label):
-                    self._nursery.start_soon(self._bulk.receive, self._exchange, offered)
+                    receive = partial(self._bulk.receive, self._exchange, offered)
+                    self._nursery.start_soon(contained, "a bulk message", receive)
             case [2, bytes(digest)]:
                 self._bulk.declined(peer.member, digest)
             case _:

@@ -10,6 +10,7 @@ from libp2p.peer.id import ID
 from node.network import limits
 from node.network.addresses import AddressBook, PeerAddress, parse_peer_id
 from node.network.backoff import Backoff
+from node.network.limits import Timing
 from node.network.link import Link
 from node.network.throttle import TokenBucket
 
@@ -72,6 +73,7 @@ class Peer:
     member: int
     peer_id: ID
     book: AddressBook
+    penalty: Backoff
     link: Link | None = None
     bytes_in: int = 0
     bytes_out: int = 0
@@ -81,15 +83,15 @@ class Peer:
     instances: list[bytes] = field(default_factory=list)
     allowance: Allowance = field(default_factory=Allowance)
     faults: int = 0
-    penalty: Backoff = field(default_factory=lambda: Backoff(1.0, 30.0))
 
     def __post_init__(self) -> None:
         # No buffer: a message is either on its way in its peer's stream or being handled.
         self.arrive, self.arrived = trio.open_memory_channel[bytes](0)
 
     @classmethod
-    def of(cls, member: int, address: PeerAddress) -> Peer:
-        return cls(member, parse_peer_id(address.peer_id), AddressBook(address))
+    def of(cls, member: int, address: PeerAddress, timing: Timing) -> Peer:
+        penalty = Backoff(timing.bar_first, timing.bar_max)
+        return cls(member, parse_peer_id(address.peer_id), AddressBook(address), penalty)
 
     def notify(self) -> None:
         """Wake whoever waits in `wait_change`."""

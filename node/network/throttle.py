@@ -50,6 +50,11 @@ class ThrottledLog:
         if self._has_room(fields):
             self._log.warning(event, **fields)
 
+    def error(self, event: str, **fields: object) -> None:
+        """Log at level error, within the bounds."""
+        if self._has_room(fields):
+            self._log.error(event, **fields)
+
     def _has_room(self, fields: dict[str, object]) -> bool:
         now = time.monotonic()
         if now - self._since > LOG_INTERVAL:
