@@ -1,4 +1,4 @@
-"""An exception, a hang and a cancellation at every await of the network: a link may be lost, and nothing else.
+"""An exception, a hang and a cancellation at every await of the network: a link may be lost, nothing else.
 
 The places are found by running: all at which a task waited while members exchanged everything there is and
 lost each other, and those that only a fault leads to.
