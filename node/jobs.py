@@ -17,7 +17,7 @@ from node.engine.answers import Answers
 from node.engine.job import JobNode, Surroundings, data_of, learner_config
 from node.envelope import Core, Envelope, Label, OrderWanted
 from node.faults import kinds, places
-from node.network import Deliver, NotConnected
+from node.network import Allowance, Deliver, NotConnected, TokenBucket
 from node.parties import parties_of
 from node.peers import Card, PeerBook
 from protocol.errors import MemberFault, OperatorFault, StarlingError
@@ -44,6 +44,17 @@ DECLINE_SECONDS = 30.0
 """For a proposer to be told no."""
 
 
+WORDS, WORDS_AT_ONCE = 5.0, 100.0
+"""Messages a second of one peer that are taken in: each may cost a write, or the reading of a manifest."""
+
+WORD_BYTES, WORD_BYTES_AT_ONCE = 256.0 * 1024, 8.0 * 2**20
+"""Bytes of them: a peer that comes back tells of every job that has not begun, which takes 1 MiB at most."""
+
+
+def _words_of_a_peer() -> Allowance:
+    return Allowance(TokenBucket(WORDS, WORDS_AT_ONCE), TokenBucket(WORD_BYTES, WORD_BYTES_AT_ONCE))
+
+
 class NotItsTurn(OperatorFault):
     """The node takes part in another job."""
 
@@ -60,6 +71,7 @@ class Jobs:
         self._nursery: trio.Nursery | None = None
         self._accepting = trio.Lock()
         self._answers = Answers()
+        self._allowed: defaultdict[int, Allowance] = defaultdict(_words_of_a_peer)
         self._adding = trio.Lock()
 
     def __iter__(self) -> Iterator[JobNode]:
@@ -204,6 +216,7 @@ class Jobs:
     async def take(self, contact: int, message: bytes) -> None:
         """Take in a contact's message. Raises a `StarlingError` for one that is not allowed."""
         envelope = await trio.to_thread.run_sync(Envelope.from_bytes, message)
+        await self._allowed[contact].take(len(message))
         job = self._jobs.get(envelope.job)
         if job is not None and isinstance(envelope.content, OrderWanted):
             self._answers.ask(contact, partial(job.tell_order, contact, envelope.content))

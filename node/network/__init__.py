@@ -8,8 +8,10 @@ from node.network.identity import Identity
 from node.network.limits import Timing
 from node.network.mesh import Mesh
 from node.network.peer import PeerDown, PeerEvent, PeerStatus, PeerUp
+from node.network.throttle import Allowance, TokenBucket
 
 __all__ = [
+    "Allowance",
     "BlobAbsent",
     "Deliver",
     "DiscoverySettings",
@@ -22,5 +24,6 @@ __all__ = [
     "PeerStatus",
     "PeerUp",
     "Timing",
+    "TokenBucket",
     "TransferFailed",
 ]

@@ -31,6 +31,7 @@ from node.network.streams import (
     read_frame,
     read_some,
     reset,
+    shielded,
     write_frame,
 )
 from node.network.throttle import ThrottledLog
@@ -177,6 +178,10 @@ class Exchange:
             raise NotConnected(member)
         try:
             return await open_stream(self._host, connection, BLOBS, self._timing.open_stream)
+        except trio.TooSlowError as error:  # its streams may work, and no new one can be had: make a new one
+            with shielded(self._timing.close):
+                await connection.close()
+            raise TransferFailed(member, "no stream could be opened in time") from error
         except STREAM_ERRORS as error:
             raise TransferFailed(member, f"{type(error).__name__}: {error}"[:200]) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -84,22 +85,25 @@ def release_inbound_slots(swarm: Swarm) -> None:
 
 
 def drop_oldest_handshakes(swarm: Swarm) -> None:
-    """Let at most MAX_HALF_OPEN strangers linger in a handshake, the newest ones.
+    """Let at most MAX_HALF_OPEN strangers linger in a handshake; the address with most loses its oldest.
 
-    Otherwise as many idle sockets as there are slots keep every member out until they time out.
+    Otherwise as many idle sockets as there are slots keep every member out until they time out, and one
+    machine that opens them fast enough drops the members' handshakes with its own.
     """
     upgrade = swarm.upgrader.upgrade_security
-    half_open: dict[trio.CancelScope, None] = {}  # a dict for its order
+    half_open: dict[trio.CancelScope, str] = {}  # oldest first
 
     async def upgrade_security(raw: IRawConnection, is_initiator: bool, *args: object) -> object:
         if is_initiator:
             return await upgrade(raw, is_initiator, *args)  # type: ignore[arg-type]
         while len(half_open) >= MAX_HALF_OPEN:
-            oldest = next(iter(half_open))
+            busiest, _ = Counter(half_open.values()).most_common(1)[0]
+            oldest = next(scope for scope, host in half_open.items() if host == busiest)
             del half_open[oldest]
             oldest.cancel()
+        remote = raw.get_remote_address()
         with trio.CancelScope() as scope:
-            half_open[scope] = None
+            half_open[scope] = remote[0] if remote else ""
             try:
                 return await upgrade(raw, is_initiator)
             finally:

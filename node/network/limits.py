@@ -14,13 +14,13 @@ MAX_ADDRESS_LENGTH: Final = 256  # a DNS name is at most 253 characters
 MAX_ADDRESSES: Final = 8  # per peer and source; a machine has a handful of interfaces
 
 # Connections
-MAX_HALF_OPEN: Final = 64  # inbound handshakes at once; the oldest is dropped for the newest
+MAX_HALF_OPEN: Final = 64  # inbound handshakes at once; beyond, the busiest address loses its oldest
 MAX_DIALS: Final = 4  # at once: a cohort that starts together on busy machines must not time out together
 MAX_CONNECTIONS_PER_PEER: Final = 4  # two simultaneous dials, twice: before and after a restart
 MAX_CONNECTIONS: Final = MAX_HALF_OPEN + MAX_MEMBERS * MAX_CONNECTIONS_PER_PEER
 MAX_STREAMS_PER_CONNECTION: Final = 64  # we use about ten: messages, ping, identify, kad, bulk transfers
 MAX_STREAM_WINDOW: Final = 4 * MIB  # 80 MB/s at 50 ms round trip
-MAX_CONNECTION_BUFFER: Final = 16 * MIB  # received and unread: message stream and two transfers, all stalled
+MAX_UNREAD: Final = 16 * MIB  # received from a peer and unread: message stream and two transfers, all stalled
 
 # Messages
 MAX_MESSAGE: Final = 1 * MIB + 4 * KIB  # the largest proposal in its envelope; larger messages go in bulk

@@ -108,11 +108,17 @@ class Link:
             return theirs
 
     async def send(self, frame: list[Any]) -> None:
-        """Queue a frame, waiting for room; NotConnected if the link ends first."""
+        """Queue a frame, waiting for room; NotConnected if the link ends first, or there is none for long."""
         try:
-            await self._outbox.send(frame)
+            with trio.fail_after(self._timing.write):
+                await self._outbox.send(frame)
+        except trio.TooSlowError:
+            self.end(f"takes no message for {self._timing.write:g} s")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise NotConnected(self.member, self.ended or "connection lost") from None
+            pass  # it has ended
+        else:
+            return
+        raise NotConnected(self.member, self.ended or "connection lost")
 
     def end(self, why: str) -> None:
         """Stop running; the first reason given stays."""

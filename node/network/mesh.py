@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -14,6 +13,7 @@ from libp2p.peer.id import ID
 from multiaddr import Multiaddr
 from trio_typing import TaskStatus
 
+from node.faults import kinds, places
 from node.network import limits
 from node.network.addresses import PeerAddress, parse_address, parse_peer_id, reachable
 from node.network.bulk import BulkMessages, Deliver, Wanted
@@ -28,12 +28,13 @@ from node.network.limits import Timing
 from node.network.link import MESSAGE, MESSAGES, Hello, Link
 from node.network.notifee import ConnectionNotifee
 from node.network.peer import Peer, PeerDown, PeerEvent, PeerStatus, PeerUp
-from node.network.streams import STREAM_ERRORS, reset
+from node.network.streams import STREAM_ERRORS, reset, shielded
 from node.network.supervision import contained, supervised
 from node.network.throttle import ThrottledLog
 from protocol.encoding.errors import Malformed
 from protocol.errors import MemberFault, OperatorFault, OwnFault, StarlingError
 
+_OVERDUE: Final = 2.0  # seconds that a deadline may take to have its effect
 _FORGIVEN: Final = 60.0  # seconds; who keeps the rules for so long is barred shortly the next time
 _EVENTS: Final = 256  # PeerUp and PeerDown that nobody took; they only repeat what `peers` tells
 
@@ -246,10 +247,20 @@ class Mesh:
 
     async def _serve(self, peer: Peer) -> None:
         async with trio.open_nursery() as nursery:
+            peer.serving = nursery.cancel_scope
             maintain = partial(self._dialer.maintain, peer)
             nursery.start_soon(supervised, f"connection to member {peer.member}", maintain, self._timing)
             while True:
                 await self._handle_message(peer, await peer.arrived.receive())
+
+    async def _hand_over(self, peer: Peer, message: bytes) -> None:
+        """Wait until the message before is handled, which has a deadline."""
+        try:
+            with trio.fail_after(self._timing.handling + _OVERDUE):
+                await peer.arrive.send(message)
+        except trio.TooSlowError:
+            _log.error("NetworkTaskFailed", task=f"messages of member {peer.member}", error="hangs", at=[])
+            peer.serving.cancel()
 
     async def _handle_message(self, peer: Peer, message: bytes) -> None:
         try:
@@ -262,8 +273,8 @@ class Mesh:
         except trio.TooSlowError:
             self.offended(peer.member, f"a message of it was not handled within {self._timing.handling:g} s")
         except Exception as error:  # a fault of ours that this member's message has met
-            _log.error("MessageFailed", member=peer.member, reason=traceback.format_exc()[-4000:])
-            self.offended(peer.member, f"a message of it met a fault here: {type(error).__name__}")
+            _log.error("MessageFailed", member=peer.member, error=kinds(error), at=places(error))
+            self.offended(peer.member, f"a message of it met a fault here: {kinds(error)}")
 
     async def _accept_link(self, stream: INetStream) -> None:
         peer = self._by_id.get(stream.muxed_conn.peer_id)
@@ -304,13 +315,13 @@ class Mesh:
             elif link.age > _FORGIVEN:
                 peer.penalty.reset()
             if peer.link is None or peer.link.connection is not connection:
-                with trio.CancelScope(shield=True):  # bounded by the muxer's own deadlines
+                with shielded(self._timing.close):
                     await connection.close()
 
     async def _handle(self, peer: Peer, frame: list[Any]) -> None:
         match frame:
             case [0, bytes(message)] if 0 < len(message) <= limits.MAX_MESSAGE:
-                await peer.arrive.send(message)
+                await self._hand_over(peer, message)
             case [1, bytes(digest), int(size), bytes(label)] if (
                 len(digest) == 32 and self._nursery is not None
             ):

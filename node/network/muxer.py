@@ -2,7 +2,8 @@
 
 Four things a peer could do to us, and what stops each here:
 
-* send beyond the receive window (the library only warns): the connection ends at MAX_CONNECTION_BUFFER;
+* send beyond the receive window (the library only warns): the connection with which all of the peer's
+  together hold more than MAX_UNREAD ends;
 * open streams without end: the connection ends at MAX_STREAMS_PER_CONNECTION;
 * stop reading, so that a write to its socket never returns: the write has a deadline;
 * stop reading while we close, so that the farewell never leaves: closing has a deadline.
@@ -13,7 +14,10 @@ every later frame, so the write of a frame is shielded from cancellation.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Final, NoReturn
+from weakref import WeakSet
 
 import structlog
 import trio
@@ -26,7 +30,8 @@ from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
 
-from node.network.limits import MAX_CONNECTION_BUFFER, MAX_STREAM_WINDOW, MAX_STREAMS_PER_CONNECTION
+from node.network.limits import MAX_STREAM_WINDOW, MAX_STREAMS_PER_CONNECTION, MAX_UNREAD
+from node.network.streams import shielded
 from node.network.throttle import ThrottledLog
 
 FRAME_TIMEOUT: Final = 15.0  # seconds for 64 KiB into a socket; a peer that takes longer is gone
@@ -39,6 +44,13 @@ class GuardedYamux(Yamux):
     """One multiplexed connection to a peer that may be hostile."""
 
     _closing = False
+    siblings: Iterable[GuardedYamux] = ()
+    """All connections of the peer, this one included."""
+
+    @property
+    def unread(self) -> int:
+        """Bytes that have arrived on this connection and that nobody has read."""
+        return sum(len(buffer) for buffer in self.stream_buffers.values())
 
     async def accept_stream(self) -> IMuxedStream:
         stream = await super().accept_stream()
@@ -55,9 +67,9 @@ class GuardedYamux(Yamux):
             await self._cleanup_on_error()
 
     async def _read_data_body(self, length: int) -> bytes:
-        buffered = sum(len(buffer) for buffer in self.stream_buffers.values())
-        if buffered + length > MAX_CONNECTION_BUFFER:
-            await self._break(f"more than {MAX_CONNECTION_BUFFER} bytes sent and unread")
+        held = [each.unread for each in self.siblings or (self,)]
+        if sum(held) + length > MAX_UNREAD:
+            await self._break(f"more than {MAX_UNREAD} bytes sent and unread")
             raise IncompleteReadError("receive window exceeded", expected_bytes=length, received_bytes=0)
         return await super()._read_data_body(length)
 
@@ -78,7 +90,7 @@ class GuardedYamux(Yamux):
 
     async def _break(self, why: str) -> None:
         _log.warning("ConnectionBroken", peer_id=str(self.peer_id), why=why)
-        with trio.CancelScope(shield=True):
+        with shielded(CLOSE_TIMEOUT):
             await self._cleanup_on_error()
 
 
@@ -91,8 +103,11 @@ class GuardedMultiplexing(MuxerMultistream):
     def __init__(self) -> None:
         super().__init__({TProtocol(PROTOCOL_ID): GuardedYamux})
         yamux.MAX_WINDOW_SIZE = MAX_STREAM_WINDOW  # the library has no other way to set it
+        self._of_peer: dict[ID, WeakSet[GuardedYamux]] = defaultdict(WeakSet)
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
         await self.select_transport(conn)
         muxed = GuardedYamux(conn, peer_id, is_initiator=conn.is_initiator)
+        muxed.siblings = self._of_peer[peer_id]
+        self._of_peer[peer_id].add(muxed)
         return self._annotate_connection(muxed, conn, TProtocol(PROTOCOL_ID))

@@ -12,7 +12,7 @@ from node.network.addresses import AddressBook, PeerAddress, parse_peer_id
 from node.network.backoff import Backoff
 from node.network.limits import Timing
 from node.network.link import Link
-from node.network.throttle import TokenBucket
+from node.network.throttle import Allowance, TokenBucket
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,12 @@ class PeerStatus:
     faults: int = 0
 
 
-class Allowance:
+def _to_read() -> Allowance:
     """How fast one member's messages are read, whatever the number of its connections."""
-
-    def __init__(self) -> None:
-        self._messages = TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST)
-        self._bytes = TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST)
-
-    async def take(self, size: int) -> None:
-        """Wait until a message of `size` bytes is within the rates."""
-        await self._messages.take(1)
-        await self._bytes.take(size)
+    return Allowance(
+        TokenBucket(limits.MESSAGES_PER_SECOND, limits.MESSAGE_BURST),
+        TokenBucket(limits.BYTES_PER_SECOND, limits.BYTE_BURST),
+    )
 
 
 @dataclass(eq=False)
@@ -80,8 +75,9 @@ class Peer:
     last_error: str = ""
     changed: trio.Event = field(default_factory=trio.Event)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    serving: trio.CancelScope = field(default_factory=trio.CancelScope)
     instances: list[bytes] = field(default_factory=list)
-    allowance: Allowance = field(default_factory=Allowance)
+    allowance: Allowance = field(default_factory=_to_read)
     faults: int = 0
 
     def __post_init__(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 import trio
 
+from node.faults import kinds, places
 from node.network.backoff import Backoff
 from node.network.limits import Timing
 from node.network.throttle import ThrottledLog
@@ -19,14 +19,13 @@ _log: Final = ThrottledLog(structlog.get_logger())
 
 
 async def contained(task: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do `work`; an error that nobody foresaw is logged with its traceback. Cancellation passes through."""
+    """Do `work`; an error that nobody foresaw is logged with its place. Cancellation passes through."""
     try:
         await work()
     except BaseException as error:
         cancelled, unforeseen = _split(error)
         if unforeseen is not None:
-            reason = "".join(traceback.format_exception(unforeseen))[-4000:]
-            _log.error("NetworkTaskFailed", task=task, reason=reason)
+            _log.error("NetworkTaskFailed", task=task, error=kinds(unforeseen), at=places(unforeseen))
         if cancelled is not None:
             raise cancelled from None
 

@@ -32,6 +32,19 @@ class TokenBucket:
             await trio.sleep(-self._tokens / self._rate)
 
 
+class Allowance:
+    """A rate of messages and one of their bytes."""
+
+    def __init__(self, messages: TokenBucket, content: TokenBucket) -> None:
+        self._messages = messages
+        self._content = content
+
+    async def take(self, size: int) -> None:
+        """Wait until a message of `size` bytes is within both."""
+        await self._messages.take(1)
+        await self._content.take(size)
+
+
 class ThrottledLog:
     """Logs at most LOG_BURST lines in LOG_INTERVAL; the next line says how many were left out."""
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import msgpack
 from libp2p import new_host
 from libp2p.abc import INetConn, INetStream
 from libp2p.custom_types import TProtocol
@@ -17,11 +18,21 @@ from node.network import Identity, PeerAddress
 from node.network.addresses import parse_address, parse_peer_id
 from node.network.gate import GatedNoise, PeerGate
 from node.network.host import swarm_of
+from node.network.link import Hello
 from node.network.streams import open_stream
 
 YAMUX_HEADER = struct.Struct("!BBHII")
 DATA, WINDOW_UPDATE = 0, 1
 SYN = 1
+
+
+HELLO = Hello.fresh(()).frame()
+
+
+def frame(content: object) -> bytes:
+    """As it goes into a message stream."""
+    body = msgpack.packb(content)
+    return struct.pack("!I", len(body)) + body
 
 
 @dataclass

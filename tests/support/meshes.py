@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import trio
 
-from node.network import Deliver, Identity, Mesh, PeerAddress, PeerUp, Timing
+from node.network import Deliver, Identity, Mesh, PeerAddress, PeerStatus, PeerUp, Timing
 from node.network.addresses import parse_peer_id
 
 LOOPBACK = "/ip4/127.0.0.1/tcp/0"
@@ -119,6 +120,29 @@ async def wait_for_event(log: list, name: str, timeout: float = 15, **fields: ob
                 if event["event"] == name and all(event.get(key) == value for key, value in fields.items()):
                     return event
             await trio.sleep(0.02)
+
+
+async def still_works(cohort: Cohort, sender: int = 1, receiver: int = 2) -> None:
+    """A message gets through between honest members."""
+    with trio.fail_after(20):
+        token = secrets.token_bytes(8)
+        await cohort.meshes[sender].send(receiver, token)
+        assert (await cohort.meshes[receiver].messages.receive()).message == token
+
+
+def reserve_member(cohort: Cohort, member: int) -> Identity:
+    """Put a member into everyone's roster whose key the test holds, and who opens the streams."""
+    identity = min((Identity.generate() for _ in range(64)), key=wire_id)
+    while any(wire_id(identity) > wire_id(other) for other in cohort.identities.values()):
+        identity = Identity.generate()
+    for mesh in cohort.meshes.values():
+        mesh.allow(member, PeerAddress(identity.peer_id))
+    return identity
+
+
+def status_of(cohort: Cohort, member: int) -> PeerStatus:
+    """Where member 2 has another."""
+    return next(status for status in cohort.meshes[2].peers() if status.member == member)
 
 
 class MemberProcess:

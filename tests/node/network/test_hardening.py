@@ -28,7 +28,7 @@ from node.network import Identity, Timing, hardening
 from node.network.addresses import parse_peer_id
 from node.network.gate import PeerGate
 from node.network.host import build_host, swarm_of
-from node.network.limits import MAX_CONNECTION_BUFFER, MAX_STREAMS_PER_CONNECTION
+from node.network.limits import MAX_STREAMS_PER_CONNECTION, MAX_UNREAD
 from node.network.muxer import GuardedMultiplexing, GuardedYamux
 from node.network.streams import STREAM_ERRORS
 
@@ -173,6 +173,34 @@ async def test_idle_strangers_are_dropped_for_newcomers(monkeypatch):
         assert await gets_in_beside_idle_strangers(address, 30)
 
 
+async def is_dropped(stream: trio.SocketStream) -> bool:
+    """Whether the victim has closed a socket in whose handshake nothing was said."""
+    with trio.move_on_after(0.2), suppress(trio.BrokenResourceError):
+        while await stream.receive_some(1000):
+            pass
+        return True
+    return False
+
+
+async def test_of_one_address_the_oldest_handshake_is_dropped_and_of_others_none(monkeypatch):
+    monkeypatch.setattr(hardening, "MAX_HALF_OPEN", 4)
+    host = victim(hardening.drop_oldest_handshakes, hardening.release_inbound_slots)
+    async with listening(host) as address:
+        port = int(address.value_for_protocol("tcp"))
+
+        async def idle(source: str) -> trio.SocketStream:
+            stream = await trio.open_tcp_stream("127.0.0.1", port, local_address=source)
+            assert await stream.receive_some(1)  # the victim speaks first: the handshake has begun
+            return stream
+
+        alone = await idle("127.0.0.2")
+        crowd = [await idle("127.0.0.1") for _ in range(6)]
+        assert not await is_dropped(alone)
+        assert [await is_dropped(stream) for stream in crowd] == [True] * 3 + [False] * 3
+        for stream in [alone, *crowd]:
+            await trio.aclose_forcefully(stream)
+
+
 @pytest.mark.parametrize("mended", [False, True])
 async def test_the_library_dials_addresses_that_peers_told_it(mended):
     host = victim(*[hardening.dial_only_on_request] if mended else [], connection_config=SMALL)
@@ -274,13 +302,30 @@ async def test_what_a_peer_may_leave_unread_is_bounded(mended):
         muxed = swarm_of(host).get_connections()[0].muxed_conn
         number, most = stream.muxed_stream.stream_id, 0
         with suppress(*STREAM_ERRORS):
-            for _ in range(2 * MAX_CONNECTION_BUFFER // 65_000):
+            for _ in range(2 * MAX_UNREAD // 65_000):
                 await attacker.frame(DATA, 0, number, 65_000, bytes(65_000))
                 most = max(most, sum(map(len, muxed.stream_buffers.values())))
         with trio.move_on_after(5 if mended else 1):
             await muxed.event_closed.wait()
         assert muxed.is_closed == mended
-        assert (most <= MAX_CONNECTION_BUFFER) == mended
+        assert (most <= MAX_UNREAD) == mended
+        quiet.set()
+
+
+async def test_what_a_peer_may_leave_unread_is_bounded_over_all_its_connections():
+    host = victim(use_guarded_yamux)
+    quiet = trio.Event()
+    host.set_stream_handler(TProtocol("/quiet"), lambda stream: quiet.wait())
+    half = MAX_UNREAD // 65_000 // 2 + 1
+    async with listening(host) as address, attacking(address) as first, attacking(address) as second:
+        for attacker in (first, second):
+            number = (await attacker.stream("/quiet")).muxed_stream.stream_id
+            with suppress(*STREAM_ERRORS):
+                for _ in range(half):
+                    await attacker.frame(DATA, 0, number, 65_000, bytes(65_000))
+        with trio.fail_after(10):
+            while len(swarm_of(host).get_connections()) > 1:
+                await trio.sleep(0.02)
         quiet.set()
 
 

@@ -5,37 +5,16 @@ import secrets
 import struct
 from contextlib import suppress
 
-import msgpack
 import pytest
 import trio
-from support.attacker import DATA, SYN, WINDOW_UPDATE, attack
-from support.meshes import Cohort, running_cohort, wait_for_event, wire_id
+from support.attacker import DATA, HELLO, SYN, WINDOW_UPDATE, attack, frame
+from support.meshes import reserve_member, running_cohort, status_of, still_works, wait_for_event, wire_id
 
 from node.network import Identity, NotConnected, PeerAddress
 from node.network.exchange import BLOBS
 from node.network.limits import MAX_FRAME, MAX_MESSAGE
-from node.network.link import MESSAGES, Hello
+from node.network.link import MESSAGES
 from node.network.streams import STREAM_ERRORS, read_frame, write_frame
-
-HELLO = Hello.fresh(()).frame()
-
-
-async def still_works(cohort: Cohort, sender: int = 1, receiver: int = 2) -> None:
-    """A message gets through between honest members."""
-    with trio.fail_after(20):
-        token = secrets.token_bytes(8)
-        await cohort.meshes[sender].send(receiver, token)
-        assert (await cohort.meshes[receiver].messages.receive()).message == token
-
-
-def reserve_member(cohort: Cohort, member: int) -> Identity:
-    """Put a member into everyone's roster whose key the test holds, and who opens the streams."""
-    identity = min((Identity.generate() for _ in range(64)), key=wire_id)
-    while any(wire_id(identity) > wire_id(other) for other in cohort.identities.values()):
-        identity = Identity.generate()
-    for mesh in cohort.meshes.values():
-        mesh.allow(member, PeerAddress(identity.peer_id))
-    return identity
 
 
 @pytest.mark.parametrize(
@@ -109,11 +88,6 @@ async def test_protocol_name_that_is_not_text(log):
         await still_works(cohort)
 
 
-def frame(content: object) -> bytes:
-    body = msgpack.packb(content)
-    return struct.pack("!I", len(body)) + body
-
-
 @pytest.mark.parametrize(
     ("first", "then", "why"),
     [
@@ -154,10 +128,6 @@ async def test_malformed_messages_by_a_member(first, then, why, log):
                 while not any(word in status_of(cohort, 3).last_error for word in why.split("|")):
                     await trio.sleep(0.02)
         await still_works(cohort)
-
-
-def status_of(cohort: Cohort, member: int):
-    return next(status for status in cohort.meshes[2].peers() if status.member == member)
 
 
 async def test_a_clock_that_goes_wrong_is_shown_and_changes_nothing(log):
