@@ -78,7 +78,7 @@ async def test_what_a_message_breaks_is_its_senders_connection(error, log):
                 while status_of(cohort, 1).connected_since is None:
                     await trio.sleep(0.02)
         assert status_of(cohort, 3).faults == 0
-        assert not [each for each in log if each["event"] == "PeerLost" and each["member"] == 3]
+        assert not [each for each in log if each["event"] == "PeerBarred" and each["member"] == 3]
 
 
 async def until_sent(cohort: Cohort, sender: int, receiver: int, message: bytes) -> None:
