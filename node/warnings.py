@@ -30,7 +30,7 @@ QUARTER, DAY = 900.0, 86_400.0
 FAILURES = 3
 """Failures of a bucket within a quarter of an hour that are no hiccup."""
 
-ACCUSING = ("Refuse", "RefuseShare", "AnchorChainBroken")
+ACCUSING = ("Refuse", "RefuseShare", "AnchorChainBroken", "RecordsFlood", "OrderAnswerRefused")
 KEY_EVENTS = {
     "KeyShareMissing": "the share of the key in force is missing",
     "IdentityShared": "another process uses this node's identity",

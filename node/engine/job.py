@@ -18,6 +18,7 @@ from node.engine.bulletin import Bulletin
 from node.engine.compartment import Compartment
 from node.engine.durable import until_done
 from node.engine.engine import Engine
+from node.engine.flood import FloodWatch
 from node.engine.gaps import Gaps
 from node.engine.keymaking import make_key
 from node.engine.mailbox import Mailbox
@@ -130,6 +131,7 @@ class JobNode:
         self.engine = Engine(unread, surroundings.journal, self._on_event)
         self._compartment = Compartment(self.job, self._take_part, self._set_aside)
         self._anchors: Anchors | None = None
+        self._floods = FloodWatch()
         self._crypto: CryptoWorker
         self._learner: Learner
         self._mailbox: Mailbox
@@ -520,6 +522,8 @@ class JobNode:
             model = bytes.fromhex(str(fields["model"]))
             if self.weights.has(model):
                 self._to_evaluate(int(str(fields["round"])), model)
+        if event.event == "Observe" and fields.get("ignored"):
+            self._floods.ignored(int(str(fields["author"])))
         self.bulletin.transition(event)
 
     def _to_evaluate(self, number: int, model: bytes) -> None:
