@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
-from support.faults import KINDS, Injector, Place, count_files
+from support.awaits import KINDS, Injector, Place, count_files
 from support.meshes import Cohort, InboxMesh, running_cohort
 
 from node.network import Timing, limits, muxer

@@ -99,9 +99,10 @@ class Injector(trio.abc.Instrument):
 
 
 def _never_fails(code: CodeType) -> bool:
-    """Whether this is trio waiting for a nursery's end or having got a lock, which nothing can interrupt."""
+    """Whether this is trio asleep, at a nursery's end, or with a lock just got: it always goes on."""
     within_locks = code.co_filename.endswith("trio/_sync.py") and code.co_name.startswith("acquire")
-    return within_locks or code.co_name in {"cancel_shielded_checkpoint", "_nested_child_finished"}
+    asleep = code.co_filename.endswith("trio/_timeouts.py")
+    return asleep or within_locks or code.co_name in {"cancel_shielded_checkpoint", "_nested_child_finished"}
 
 
 def _break(task: trio.lowlevel.Task, kind: str) -> None:
