@@ -186,7 +186,7 @@ def head_view(job: JobNode) -> dict[str, Any]:
             {
                 "member": job.manifest.roster.member(index).name,
                 "last_record": chain.digest.hex(),
-                "on_chain": index not in wrong,
+                "on_chain": index not in wrong and index not in life.lost,
             }
             for index, chain in sorted(job.engine.state.history.chains.items())
         ]

@@ -111,7 +111,7 @@ def restore(
         state = turn.state
     history = state.history
     if history.slots < state.life.slots:  # what was settled is not at hand whole: read and settle it again
-        state = replace(state, life=replace(state.life, head=Head.NONE, final=None))
+        state = replace(state, life=replace(state.life, head=Head.NONE, final=None, lost=frozenset()))
     interrupted = history.attempt if history.phase is Phase.KEYING else 0
     return replace(state, key=replace(state.key, lost=max(state.key.lost, interrupted)))
 
@@ -279,8 +279,9 @@ def _replay(state: State, entry: AnyEntry) -> State:
             return replace(state, ended=number, models=(*state.models, model)[-2:])
         case Burned(round=number):
             return replace(state, ended=number)
-        case Settled(slots=slots, final=final):
-            return replace(state, life=replace(life, head=Head.SETTLED, slots=slots, final=dict(final)))
+        case Settled(slots=slots, final=final, lost=lost):
+            life = replace(life, head=Head.SETTLED, slots=slots, final=dict(final), lost=frozenset(lost))
+            return replace(state, life=life)
         case OwnRecord(record=record):
             chain = Chain(record.seq, record.digest())
             vouched = max(own.vouched, (record.seen, record.order))

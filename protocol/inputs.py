@@ -87,9 +87,14 @@ class HeadClosed:
 
 @dataclass(frozen=True)
 class HeadFinal:
-    """The head was fanned out: the last record of each member, as found on L1 (bytes of the datum)."""
+    """The head was fanned out: the last record of each member, as found on L1 (bytes of the datum).
+
+    `lost` are members of whom that is an earlier record than the order's last: the head was closed with an
+    older snapshot, which is not their fault.
+    """
 
     datums: Mapping[int, bytes]
+    lost: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

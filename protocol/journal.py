@@ -112,6 +112,7 @@ class Settled(Wire, frozen=True, tag="settled"):
 
     slots: Annotated[int, Meta(ge=0, le=2**53)]
     final: Annotated[tuple[tuple[MemberIndex, Digest], ...], Meta(max_length=MAX_MEMBERS)]
+    lost: Annotated[tuple[MemberIndex, ...], Meta(max_length=MAX_MEMBERS)] = ()
 
 
 AnyEntry = (

@@ -94,7 +94,7 @@ def on_head_final(turn: Turn, given: HeadFinal) -> None:
     """What the chain holds in the end."""
     digests = {member: _digest_of(datum) for member, datum in given.datums.items()}
     final = {member: digest for member, digest in digests.items() if digest is not None}
-    turn.life(head=Head.CLOSED, final=final)
+    turn.life(head=Head.CLOSED, final=final, lost=given.lost)
 
 
 def on_close_deadline(turn: Turn, given: CloseDeadline) -> None:
@@ -163,20 +163,22 @@ def _close_head(turn: Turn) -> None:
 
 
 def _settle_job(turn: Turn) -> None:
-    differing = mismatches(turn.state)
+    differing, lost = mismatches(turn.state), tuple(sorted(turn.state.life.lost))
     turn.life(head=Head.SETTLED)
-    turn.emit("SettleJob", mismatches=differing)
-    turn.journal(Settled(turn.state.history.slots, tuple(sorted((turn.state.life.final or {}).items()))))
+    turn.emit("SettleJob", mismatches=differing, lost=lost)
+    final = tuple(sorted((turn.state.life.final or {}).items()))
+    turn.journal(Settled(turn.state.history.slots, final, lost))
 
 
 def mismatches(state: State) -> tuple[int, ...]:
-    """Members whose last datum on L1 is not the last record that the order has of them."""
+    """Members whose last datum on L1 is none of their records in the order; where it is an earlier one than
+    the last, the settlement has lost the rest."""
     final = state.life.final or {}
     chains = state.history.chains
     return tuple(
         member
         for member in state.manifest.roster.indices
-        if member in chains and final.get(member) != chains[member].digest
+        if member in chains and member not in state.life.lost and final.get(member) != chains[member].digest
     )
 
 

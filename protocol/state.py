@@ -32,7 +32,8 @@ class Head(Enum):
 @dataclass(frozen=True)
 class Life:
     """Where the job is before and after the ledger orders it. `accepted`, `declined` and a settled head are
-    durable; `final` has the digest of each member's last record on L1, `slots` how many there were then."""
+    durable; `final` has the digest of each member's last record on L1, `slots` how many there were then,
+    `lost` the members whose later records the settlement lost."""
 
     accepted: bool = False
     accepts: frozenset[int] = frozenset()
@@ -47,6 +48,7 @@ class Life:
     closes: bool = False
     slots: int = 0
     final: Mapping[int, bytes] | None = None
+    lost: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class Anchors:
                 case interface.HeadFinalised(datums=datums):
                     log.info("HeadFinalised", members=sorted(datums))
                     await self._until_read()
-                    self._give(HeadFinal(await self._settled(datums)))
+                    self._give(await self._settled(datums))
                 case interface.Stalled(reason=reason, members=members, detail=detail):
                     log.warning("HeadStalled", reason=reason.value, members=members, detail=detail)
                 case interface.Resumed():
@@ -158,7 +158,7 @@ class Anchors:
                 case interface.FanoutPossible():
                     log.info("HeadFanoutPossible")
 
-    async def _settled(self, datums: Mapping[int, Sequence[bytes]]) -> dict[int, bytes]:
+    async def _settled(self, datums: Mapping[int, Sequence[bytes]]) -> HeadFinal:
         """The record that settles each member's chain: of the datums at its address, its chain's last one.
 
         Anybody may have paid others there. Where the head was closed with an older snapshot, the later
@@ -167,6 +167,7 @@ class Anchors:
         head = self._ledger.status().head_id or ""
         kept = await until_done(self._journal.slots, head, self._authors)
         records: dict[int, bytes] = {}
+        lost: set[int] = set()
         for member, found in datums.items():
             written = [slot.confirmed.data for slot in kept if slot.confirmed.author == member]
             place = settled(anchor.chain_digests(head, written), found)
@@ -176,8 +177,9 @@ class Anchors:
             if place:
                 records[member] = written[place - 1]
             if place < len(written):
+                lost.add(member)
                 log.warning("SettlementLost", other=member, settled=place, lost=len(written) - place)
-        return records
+        return HeadFinal(records, frozenset(lost))
 
     async def _until_read(self) -> None:
         """The settlement is compared with the whole order: wait until the core has been given all of it."""

@@ -22,6 +22,7 @@ class Verdict(enum.Enum):
     SETTLED = "on L1 as recorded"
     NOTHING_TO_SETTLE = "no records"
     SHORTER = "L1 holds an earlier record: the later ones are lost by the settlement"
+    LONGER = "L1 holds a later record, which this node has not seen confirmed"
     DIFFERENT = "L1 holds a record that is not in the order"
     MISSING = "no anchor on L1"
 
@@ -87,6 +88,10 @@ def _finding(member: int, anchors: Mapping[bytes, TxIn], chain: Sequence[bytes])
     if len(chain) == 1:
         return Finding(member, Verdict.NOTHING_TO_SETTLE, wanted, None, None)
     place = settled(chain, anchors)
+    further = [datum for datum in anchors if (content := anchor.decode(datum)) and content[0] == wanted]
+    if place is None and further:
+        found = transaction.blake2b(further[0])
+        return Finding(member, Verdict.LONGER, wanted, found, anchors[further[0]])
     if place is None and anchors:
         datum, at = list(anchors.items())[-1]
         return Finding(member, Verdict.DIFFERENT, wanted, transaction.blake2b(datum), at)

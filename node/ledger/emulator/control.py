@@ -1,13 +1,14 @@
 """The emulator's control API: faults to inject, and the simulated L1 to look at. Loopback only, no secrets.
 
-    POST /party/<n>/offline | online       cut the node off the network, bring it back
-    POST /party/<n>/unsynced | synced      let the node fall behind the chain, catch up
-    POST /party/<n>/slow?seconds=<s>       delay its signatures
-    POST /party/<n>/drop                   cut its clients' connections
-    POST /party/<n>/rotate                 forget its history (EventLogRotated)
-    POST /prune                            side-load the last snapshot everywhere: pending transactions go
-    GET  /l1/utxo[?address=<bech32>]       the outputs on L1
-    GET  /status                           parties, snapshot number, what is pending
+    POST /party/<n>/offline | online       cut the node off the network, bring it back POST
+    /party/<n>/unsynced | synced      let the node fall behind the chain, catch up POST
+    /party/<n>/slow?seconds=<s>       delay its signatures POST /party/<n>/drop                   cut its
+    clients' connections POST /party/<n>/rotate                 forget its history (EventLogRotated) POST
+    /party/<n>/hold                   the next snapshot: all sign, but this node alone gets all signatures
+    POST /close?snapshot=<k>               close the head with any snapshot that all have signed POST
+    /contest?snapshot=<k>             contest that with a newer one; no node does so by itself POST /prune
+    side-load the last snapshot everywhere: pending transactions go GET  /l1/utxo[?address=<bech32>]
+    the outputs on L1 GET  /status                           parties, snapshot number, what is pending
 
 Parties count from 1, as members do.
 """
@@ -15,6 +16,7 @@ Parties count from 1, as members do.
 from __future__ import annotations
 
 from node.ledger import transaction, utxo_json
+from node.ledger.emulator.head import Refused
 from node.ledger.emulator.http import Answer
 from node.ledger.emulator.hub import Hub
 
@@ -31,7 +33,7 @@ class Control:
         """Answer one request: (status, JSON value)."""
         try:
             answer = self._route(method, path.strip("/").split("/"), query)
-        except ValueError as error:
+        except (ValueError, Refused) as error:
             return 400, str(error)
         self._hub.wake()
         await self._hub.settled()
@@ -42,6 +44,12 @@ class Control:
         match method, path:
             case "POST", ["party", number, action]:
                 return self._party(int(number) - 1, action, query)
+            case "POST", ["close"]:
+                hub.head.close(int(query.get("snapshot", hub.head.state.number)), hub.clock())
+                return 200, "OK"
+            case "POST", ["contest"]:
+                hub.head.contest(int(query.get("snapshot", hub.head.state.number)), hub.clock())
+                return 200, "OK"
             case "POST", ["prune"]:
                 hub.head.prune(hub.clock())
                 return 200, "OK"
@@ -66,6 +74,8 @@ class Control:
                 hub.drop_listeners(party)
             case "rotate":
                 hub.head.rotate_log(party, now)
+            case "hold":
+                hub.head.holder = party
             case _:
                 return 400, "no such action"
         return 200, "OK"

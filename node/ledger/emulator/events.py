@@ -61,6 +61,13 @@ class SnapshotConfirmed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotHeld(Event):
+    """All parties signed the snapshot in flight, and one node alone has all the signatures."""
+
+    signatures: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotSideLoaded(Event):
     """One node was given a confirmed snapshot and dropped what was pending."""
 
@@ -151,6 +158,14 @@ class DecommitFinalized(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadClosed(Event):
+    number: int
+    deadline: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadContested(Event):
+    """The closed head was contested with a newer snapshot than it was closed with."""
+
     number: int
     deadline: float
 

@@ -53,6 +53,7 @@ class Head:
         for event in log or []:
             self.state.evolve(event)
         self.delay = [0.0] * len(self.keys)
+        self.holder: int | None = None  # the node that keeps the next snapshot's signatures to itself
         self._acks: dict[int, bytes] = {}
         self._ack_due: dict[int, float] = {}
         self._queued: deque[tuple[int, str, Any]] = deque(maxlen=MAX_QUEUED)
@@ -121,6 +122,25 @@ class Head:
             self._emit(ev.SnapshotSideLoaded(time=now, party=party, number=self.state.number))
         self._prune(now)
 
+    def newest_of(self, party: int) -> int:
+        """The newest snapshot of which a party's node has all signatures."""
+        return max([self.state.number, *(n for n, holder in self.state.held.items() if holder == party)])
+
+    def close(self, number: int, now: float) -> None:
+        """Post a Close with a snapshot that all parties signed, however old; Refused where L1 takes it
+        not."""
+        if self.state.status != "Open" or not self.state.can_close_with(number):
+            raise Refused(f"the head cannot be closed with snapshot {number}")
+        self._post("Close", now, str(number))
+
+    def contest(self, number: int, now: float) -> None:
+        """Post a Contest with a newer snapshot than the head is closed with; Refused otherwise. No node
+        does so by itself here."""
+        older = number <= self.state.closed_number
+        if self.state.status != "Closed" or older or not self.state.can_close_with(number):
+            raise Refused(f"the closing cannot be contested with snapshot {number}")
+        self._post("Contest", now, str(number))
+
     def submit(self, tx: Transaction, now: float) -> None:
         """A user's L1 transaction; rules.Invalid if the ledger refuses it."""
         rules.check(self.state.chain, tx, slot=int(now / SLOT), mainnet=self.genesis.mainnet)
@@ -166,9 +186,11 @@ class Head:
         if tag == "Init" and state.status == "Idle":
             self._post("Init", now)
         elif tag in ("Close", "SafeClose") and state.status == "Open":
-            self._post("Close", now)
+            self.close(self.newest_of(party), now)
         elif tag == "Contest" and state.status == "Closed":
-            return [Reply(party, "PostTxOnChainFailed", {"action": "Contest"})]  # nobody knows a newer one
+            if self.newest_of(party) <= state.closed_number:
+                return [Reply(party, "PostTxOnChainFailed", {"action": "Contest"})]
+            self.contest(self.newest_of(party), now)
         elif tag == "Fanout" and state.status == "FanoutPossible":
             self._post("Fanout", now)
         elif tag == "NewTx" and state.status == "Open":
@@ -261,7 +283,10 @@ class Head:
             self._emit(ev.HeadOpened(time=now, head_id=transaction.blake2b(seed, 28).hex()))
         elif posted.action == "Close" and state.status == "Open":
             deadline = now + self.genesis.contestation_period
-            self._emit(ev.HeadClosed(time=now, number=state.number, deadline=deadline))
+            self._emit(ev.HeadClosed(time=now, number=int(subject), deadline=deadline))
+        elif posted.action == "Contest" and state.status == "Closed" and int(subject) > state.closed_number:
+            deadline = now + self.genesis.contestation_period
+            self._emit(ev.HeadContested(time=now, number=int(subject), deadline=deadline))
         elif posted.action == "Fanout" and state.status == "FanoutPossible":
             self._emit(ev.HeadFinalized(time=now))
         elif posted.action == "Increment" and subject in state.deposits:
@@ -292,9 +317,14 @@ class Head:
         while self.state.status == "Open" and self._majority_online():
             if self.state.in_flight is None and not self._request_snapshot(now):
                 return
-            if not self._acknowledged(now):
+            if self.state.withheld or not self._acknowledged(now):
                 return
-            self._confirm(now)
+            if self.holder is None:
+                self._confirm(now)
+            else:
+                signatures = [self._acks[p].hex() for p in range(len(self.keys))]
+                self._emit(ev.SnapshotHeld(time=now, party=self.holder, signatures=signatures))
+                self.holder = None
 
     def _request_snapshot(self, now: float) -> bool:
         state = self.state

@@ -41,8 +41,16 @@ class Emulator:
         return utxo_json.from_json(await self._request("GET", f"/l1/utxo?address={text}"))
 
     async def party(self, number: int, action: str) -> None:
-        """Do `action` to a party: offline, online, unsynced, synced, slow?seconds=…, drop, rotate."""
+        """Do `action` to a party: offline, online, unsynced, synced, slow?seconds=…, drop, rotate, hold."""
         await self._request("POST", f"/party/{number}/{action}")
+
+    async def close(self, snapshot: int) -> None:
+        """Close the head with any snapshot that all parties have signed."""
+        await self._request("POST", f"/close?snapshot={snapshot}")
+
+    async def contest(self, snapshot: int) -> None:
+        """Contest the closing with a newer snapshot."""
+        await self._request("POST", f"/contest?snapshot={snapshot}")
 
     async def prune(self) -> None:
         """Side-load the last snapshot on every node: pending transactions are gone."""

@@ -118,6 +118,9 @@ class State:
 
     def _reset_head(self) -> None:
         self.version = 0
+        self.signed: dict[int, Snapshot] = {}  # by number: those with which the head can be closed
+        self.held: dict[int, int] = {}  # the party that alone has a snapshot's signatures, by number
+        self.withheld = False  # whether that is the snapshot in flight, so that the others wait for it
         self.confirmed: Snapshot | None = None
         self.signatures: list[str] = []
         self.in_flight: Snapshot | None = None
@@ -132,12 +135,21 @@ class State:
 
     def active_utxo(self) -> UTxO:
         """A copy of the confirmed UTxO with the deposit that L1 has since moved in."""
-        if self.confirmed is None:
+        return self._utxo_of(self.confirmed)
+
+    def _utxo_of(self, snapshot: Snapshot | None) -> UTxO:
+        if snapshot is None:
             return {}
-        utxo = dict(self.confirmed.utxo)
-        if self.confirmed.to_commit and self.version > self.confirmed.version:
-            utxo.update(self.confirmed.to_commit)
+        utxo = dict(snapshot.utxo)
+        if snapshot.to_commit and self.version > snapshot.version:
+            utxo.update(snapshot.to_commit)
         return utxo
+
+    def can_close_with(self, number: int) -> bool:
+        """Whether L1 takes a snapshot: all parties signed it, since deposits and withdrawals last changed the
+        head."""
+        snapshot = self.signed.get(number)
+        return number == self.number or (snapshot is not None and snapshot.version == self.version)
 
     def evolve(self, event: ev.Event) -> None:
         """Apply one event and put it into the feed of every node that notices it now."""
@@ -212,8 +224,19 @@ class State:
         assert self.in_flight is not None  # noqa: S101  the log is our own
         self.confirmed, self.signatures, self.in_flight = self.in_flight, event.signatures, None
         self.confirmations[len(self.events) - 1] = (self.confirmed, event.signatures)
+        self.signed[self.confirmed.number] = self.confirmed
+        self.held.pop(self.confirmed.number, None)
         for party in self.parties:
             party.side_loaded = False
+
+    @_apply.register
+    def _(self, event: ev.SnapshotHeld) -> None:
+        assert self.in_flight is not None  # noqa: S101  the log is our own
+        assert event.party is not None  # noqa: S101
+        self.confirmations[len(self.events) - 1] = (self.in_flight, event.signatures)
+        self.signed[self.in_flight.number] = self.in_flight
+        self.held[self.in_flight.number] = event.party
+        self.withheld = True
 
     @_apply.register
     def _(self, event: ev.SnapshotSideLoaded) -> None:
@@ -222,7 +245,7 @@ class State:
 
     @_apply.register
     def _(self, event: ev.PendingPruned) -> None:
-        self.in_flight, self.decommit = None, None
+        self.in_flight, self.decommit, self.withheld = None, None, False
         self.pending.clear()
         self.local_utxo = self.active_utxo()
         for party in self.parties:
@@ -306,15 +329,21 @@ class State:
         self.posted.clear()
 
     @_apply.register
+    def _(self, event: ev.HeadContested) -> None:
+        self.deadline, self.closed_number = event.deadline, event.number
+        self.posted.clear()
+
+    @_apply.register
     def _(self, event: ev.ReadyToFanout) -> None:
         self.status = "FanoutPossible"
 
     @_apply.register
     def _(self, event: ev.HeadFinalized) -> None:
         fanout = transaction.blake2b(b"fanout" + bytes.fromhex(self.head_id))
-        utxo = self.active_utxo()
-        if self.confirmed and self.confirmed.to_decommit and self.version == self.confirmed.version:
-            utxo.update(self.confirmed.to_decommit)
+        settled = self.signed.get(self.closed_number, self.confirmed)
+        utxo = self._utxo_of(settled)
+        if settled and settled.to_decommit and self.version == settled.version:
+            utxo.update(settled.to_decommit)
         outputs = {TxIn(fanout, n): utxo[at] for n, at in enumerate(sorted(utxo))}
         self.fanned_out[len(self.events) - 1] = outputs
         self.chain.update(outputs)

@@ -85,8 +85,9 @@ class Views:
             validationError={"reason": event.reason},
         )
 
-    @_body.register
-    def _(self, event: ev.SnapshotConfirmed, index: int) -> Message:
+    @_body.register(ev.SnapshotConfirmed)
+    @_body.register(ev.SnapshotHeld)
+    def _(self, event: ev.Event, index: int) -> Message:
         snapshot, signatures = self.head.state.confirmations[index]
         return {
             "tag": "SnapshotConfirmed",
@@ -170,6 +171,11 @@ class Views:
     def _(self, event: ev.HeadClosed, index: int) -> Message:
         deadline = utc(event.deadline)
         return self._of_head("HeadIsClosed", snapshotNumber=event.number, contestationDeadline=deadline)
+
+    @_body.register
+    def _(self, event: ev.HeadContested, index: int) -> Message:
+        deadline = utc(event.deadline)
+        return self._of_head("HeadIsContested", snapshotNumber=event.number, contestationDeadline=deadline)
 
     @_body.register
     def _(self, event: ev.ReadyToFanout, index: int) -> Message:

@@ -50,7 +50,7 @@ def test_a_job_runs_from_proposal_to_settlement(members):
         assert [event.seq for event in world.events[member]] == list(range(1, len(world.events[member]) + 1))
     assert len(models) == 1
     settled = [event for event in world.events[1] if event.event == "SettleJob"]
-    assert settled[0].arguments == {"mismatches": ()}
+    assert settled[0].arguments == {"mismatches": (), "lost": ()}
 
 
 def test_records_are_small_and_chained():

@@ -131,7 +131,7 @@ def test_a_final_datum_that_is_no_record_is_a_mismatch():
     world.give(1, inputs.HeadFinal(final))
     world.run()
     assert world.events[1][-1].event == "SettleJob"
-    assert world.events[1][-1].arguments == {"mismatches": (2,)}
+    assert world.events[1][-1].arguments == {"mismatches": (2,), "lost": ()}
 
 
 def test_a_head_is_closed_by_the_next_member_where_the_first_is_away():
@@ -177,3 +177,19 @@ def test_a_head_that_was_closed_early_ends_the_job():
     assert waiting_for(world.states[1]).reason is For.NOTHING
     assert over(world.states[1])
     assert world.states[1].history.phase is Phase.RUNNING
+
+
+def test_records_that_the_settlement_lost_are_not_held_against_their_author():
+    """A head that was closed with an older snapshot: also after a restart."""
+    world = World(manifest(3, rounds=1))
+    world.mute = lambda member, effect: isinstance(effect, effects.CloseHead)
+    world.start()
+    written = [slot.data for slot in world.order if slot.author == 2]
+    final = {slot.author: slot.data for slot in world.order} | {2: written[-2]}
+    world.give(1, inputs.HeadClosed())
+    world.give(1, inputs.HeadFinal(final, frozenset([2])))
+    world.run()
+    assert world.events[1][-1].arguments == {"mismatches": (), "lost": (2,)}
+    again = core.restore(world.manifest, 1, world.journals[1], world.order)
+    assert again.life.lost == {2}
+    assert mismatches(again) == ()
