@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from protocol.errors import MemberFault, StarlingError
+from protocol.errors import MemberFault, OwnFault, StarlingError
 
 
-class MissingMessage(MemberFault):
-    """A member of the roster has no message in this round."""
-
-
-class UnexpectedMessage(MemberFault):
-    """A message from someone who is not another member of the roster."""
+class WrongSenders(OwnFault):
+    """The caller gave other messages than one of every other member. Silence makes no culprit: wait."""
 
 
 class MalformedMessage(MemberFault):

@@ -25,9 +25,8 @@ from functools import cached_property
 from protocol.crypto.jointkey.errors import (
     Equivocation,
     MalformedMessage,
-    MissingMessage,
-    UnexpectedMessage,
     Unproven,
+    WrongSenders,
 )
 from protocol.crypto.profiles import Profile
 from protocol.crypto.threshold import MAX_MEMBERS, MIN_MEMBERS, JointKey, KeyShare
@@ -255,15 +254,12 @@ class Party(ABC):
         return bytes([VERSION]) + self.setup.digest + self._number.to_bytes(ROUND_BYTES, "big")
 
     def _open(self, received: Mapping[int, Incoming], step: Round) -> Received:
-        for sender in received:
-            if sender not in self.others:
-                raise UnexpectedMessage(f"no member {sender} sends to member {self.me}", member=sender)
+        if sorted(received) != self.others:
+            raise WrongSenders(f"messages of members {sorted(received)} in place of {self.others}")
         bodies, private, digests = {}, {}, {}
         for sender in self.setup.indices:
             if sender == self.me:
                 broadcast, private[sender] = self._own, list(step.private.get(sender, ()))
-            elif sender not in received:
-                raise MissingMessage(f"no message in round {self._number}", member=sender)
             else:
                 broadcast = received[sender].broadcast
                 private[sender] = self._split(sender, received[sender].private, step.shape)
@@ -284,17 +280,20 @@ class Party(ABC):
     def _frame(self, sender: int, broadcast: bytes, shape: Shape) -> tuple[bytes, dict[int, bytes]]:
         span = DIGEST_BYTES * self.setup.members
         header = len(self._header())
-        body = broadcast[header + 2 * span :]
-        if len(broadcast) < header + 2 * span or len(body) not in shape.body:
-            raise MalformedMessage(
-                f"a broadcast has {len(broadcast)} bytes, which no such one has", member=sender
-            )
         if broadcast[:header] != self._header():
             raise MalformedMessage(
                 f"a broadcast is not of version {VERSION}, this generation and round {self._number}",
                 member=sender,
             )
-        self._compare_echo(sender, broadcast[header : header + span])
+        body = broadcast[header + 2 * span :]
+        whole = len(broadcast) >= header + 2 * span
+        if whole:
+            # Before anything else: who was told something else may rightly send something else.
+            self._compare_echo(sender, broadcast[header : header + span])
+        if not whole or len(body) not in shape.body:
+            raise MalformedMessage(
+                f"a broadcast has {len(broadcast)} bytes, which no such one has", member=sender
+            )
         return body, dict(
             zip(self.setup.indices, _chunks(broadcast[header + span : header + 2 * span]), strict=True)
         )
