@@ -32,8 +32,10 @@ from node.control.wire import (
     parse_request,
     result_line,
 )
-from node.faults import places
-from protocol.errors import StarlingError
+from node.faults import in_words, lacks_room, places
+from protocol.errors import OperatorFault, StarlingError
+
+ROOM = "make room on the node's disks, and let its user write there"
 
 log = structlog.get_logger()
 
@@ -96,7 +98,8 @@ class Session:
             log.error(
                 "ControlRequestFailed", method=request.method[:80], error=type(bug).__name__, at=places(bug)
             )
-            answer = error_line(given, internal_error())
+            known = error_object(OperatorFault(in_words(bug), remedy=ROOM)) if lacks_room(bug) else None
+            answer = error_line(given, known or internal_error())
         if request.id is not UNSET:
             await self._writer.send(answer)
 

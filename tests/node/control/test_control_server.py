@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -103,6 +104,20 @@ async def test_a_bug_in_the_node_is_told_without_details_and_survived(path: Path
     assert "ControlRequestFailed" in logged
     assert "ZeroDivisionError" in logged
     assert "canary" not in logged
+
+
+async def test_a_full_disk_is_said_to_be_one_and_no_bug(path: Path):
+    class Full(FakeNode):
+        async def add_peer(self, card: Any) -> dict[str, Any]:
+            raise OSError(errno.ENOSPC, "No space left on device", "/a/secret/path")
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(ControlServer(Full(), path).run)
+        async with connect(path) as client:
+            with pytest.raises(OperatorFault, match=r"No space left on device \(make room") as refused:
+                await client.call("add_peer", card={})
+        assert "secret" not in str(refused.value)
+        nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
