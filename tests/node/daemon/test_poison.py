@@ -22,9 +22,12 @@ async def test_who_voids_a_sum_is_named_in_the_next_round_and_the_job_goes_on(tm
         await running.propose(spec(1))
         await running.until_over()
         assert len({view["model"] for view in running.seen.jobs.values()}) == 1
+        refused = []
         for member in HONEST:
             events = running.events(member)
             ends = [(e["round"], e["discarded"]) for e in events if e["event"] == "EndRound"]
             assert ends == [(1, True), (2, False)]
-            assert {(e["round"], e["other"]) for e in events if e["event"] == "Refuse"} == {(2, CULPRIT)}
+            refused += [(e["round"], e["other"]) for e in events if e["event"] == "Refuse"]
             assert [e["other"] for e in events if e["event"] == "MemberOut"] == [CULPRIT]
+        assert set(refused) == {(2, CULPRIT)}
+        assert len(refused) >= 2  # the third may learn from them that the culprit is out
