@@ -264,7 +264,7 @@ class History:
         current = self.round
         if current is None or current.sealed is not None:
             return False
-        return current.everyone_settled or len(current.expired) > self.manifest.thresholds.colluders
+        return current.everyone_settled or len(current.expired) >= self.manifest.thresholds.votes
 
     @property
     def attested(self) -> frozenset[int]:
@@ -431,7 +431,7 @@ def _read_abandon(now: History, author: int, body: Abandon) -> History:
     _require(body.opening == current.opening, "that attempt at the round is over")
     _require(author not in current.votes, "its author has voted already")
     votes = current.votes | {author}
-    if len(votes) < now.manifest.thresholds.shares:
+    if len(votes) < now.manifest.thresholds.votes:
         return replace(now, round=replace(current, votes=votes))
     return _burn(now, current) if current.sealed is None else _open_again(now, current)
 

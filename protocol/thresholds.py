@@ -43,6 +43,12 @@ class Thresholds(Wire, frozen=True):
                 remedy="choose larger thresholds, or acknowledge the leak in the manifest",
             )
 
+    @property
+    def votes(self) -> int:
+        """How many members' word ends the waiting in a round: one of them is honest, where no more collude
+        than are tolerated."""
+        return min(self.colluders + 1, self.shares)
+
     def vouchers(self, members: int, *, trusting: bool) -> int:
         """V: how many members vouch for the same order before one of them releases a share of a sum in it.
 

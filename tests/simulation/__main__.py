@@ -24,7 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; 1 if a seed broke an invariant."""
     options = _parser().parse_args(arguments)
     byzantine = {"yes": True, "no": False}.get(options.byzantine)
-    wishes = Wishes(options.members, options.rounds, byzantine, options.faultless, options.real_crypto)
+    wishes = Wishes(
+        options.members,
+        options.rounds,
+        byzantine,
+        options.faultless,
+        options.real_crypto,
+        options.silent,
+        options.lies,
+    )
     if options.seed is not None:
         report = run(options.seed, wishes, trace=print if options.trace else None, lines=options.lines)
         print(report)
@@ -44,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--byzantine", choices=("yes", "no"), help="instead of what the seed draws")
     parser.add_argument("--faultless", action="store_true", help="no faults but Byzantine members")
     parser.add_argument("--real-crypto", action="store_true", help="Paillier at test size, not the stand-in")
+    parser.add_argument("--silent", action="store_true", help="one member says nothing once the key is made")
+    parser.add_argument("--lies", action="store_true", help="some hydra-nodes show another order")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--lines", metavar="DIR", help="write each member's event lines there")
     return parser

@@ -88,6 +88,9 @@ class Byzantine:
             self._world.open_head()
 
     def _move(self) -> None:
+        if self._world.scenario.silent:
+            self._help_to_begin()
+            return
         if self._rng.random() < 0.05:
             self._rng.choice((self._junk, self._stranger, self._liar, self._stop))()
             return
@@ -101,6 +104,13 @@ class Byzantine:
                 self._in_open_round()
             case "running":
                 self._in_sealed_round()
+
+    def _help_to_begin(self) -> None:
+        if self._reading.phase == "joining" and self._once("joined", 0):
+            self._submit(Join(prove_membership(self._reading.manifest, self._me, job_secret(self._me))))
+        elif self._reading.phase == "keying" and self._once("keyed", self._reading.attempt):
+            key, _ = self._world.keymaking.share(self._reading.attempt, self._me)
+            self._submit(KeyShare(self._reading.attempt, key))
 
     # Records
 

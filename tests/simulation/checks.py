@@ -265,8 +265,25 @@ class Checks:
             ended = state and over(state) and (state.history.over or self._world.declined)
             if not member.gone and not ended:
                 raise Broken("Progress", f"member {index} has not seen the job end")
+        if self._scenario.silent and self.reading.rounds:
+            self._one_is_silent()
         for number, started in self._world.calm_rounds.items():
             ended = self.reading.rounds[number]
             self._world.count("check: round begun in calm" if started else "check: round begun among faults")
             if started and ended.over and not ended.model:
                 raise Broken("Progress", f"round {number} was burned though nothing was amiss")
+
+    def _one_is_silent(self) -> None:
+        """Rounds go on without one member where the rest are enough; elsewhere the job ends and names it."""
+        thresholds, size = self._scenario.manifest.thresholds, self._scenario.size
+        vouchers = thresholds.vouchers(size, trusting=self._scenario.trusting)
+        enough = size - 1 >= max(thresholds.quorum, thresholds.shares, vouchers)
+        (silent,) = self._scenario.byzantine
+        history = next(member.state.history for member in self._world.members.values() if member.state)
+        self._world.count("check: goes on without one" if enough else "check: ends without one")
+        if enough and (history.phase.value, history.opened) != ("finished", self._scenario.manifest.rounds):
+            raise Broken(
+                "Progress", f"{history.opened} rounds opened, {history.phase.value}: {history.reason}"
+            )
+        if not enough and (history.phase.value != "aborted" or f"member {silent} " not in history.reason):
+            raise Broken("Progress", f"{history.phase.value} without naming {silent}: {history.reason}")

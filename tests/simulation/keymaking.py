@@ -49,7 +49,8 @@ class KeyMaking:
         """What the Byzantine members will do in an attempt."""
         if attempt not in self._attempts:
             plans = ("join", "join", "join", "away", "cheat", "split")
-            plan = self._rng.choice(plans) if self._scenario.byzantine else "join"
+            deviates = self._scenario.byzantine and not self._scenario.silent
+            plan = self._rng.choice(plans) if deviates else "join"
             self._attempts[attempt] = _Attempt(plan)
             if plan != "join":
                 self.faults.append(f"key generation: {plan}")

@@ -56,6 +56,7 @@ class Reading:
         self.needed = manifest.thresholds.shares
         self.quorum = manifest.thresholds.quorum
         self.colluders = manifest.thresholds.colluders
+        self.votes = min(self.colluders + 1, self.needed)
         self.phase = "joining"
         self.joined: set[int] = set()
         self.attempt = 0
@@ -200,7 +201,7 @@ class Reading:
         """Whether a seal may count: all have spoken of everything, or one honest member ran out of time."""
         now = self.current
         spoken = now.commits and all(now.commits.keys() <= now.spoken(member) for member in now.waited)
-        return bool(spoken) or len(now.expired) >= self.colluders + 1
+        return bool(spoken) or len(now.expired) >= self.votes
 
     def cut(self) -> dict[int, Blob]:
         """What a seal would seal; nothing where it may not count."""
@@ -256,7 +257,7 @@ class Reading:
         if not self._now(body.round) or body.opening != now.opening or author in now.votes:
             return False
         now.votes.add(author)
-        if len(now.votes) >= self.needed:
+        if len(now.votes) >= self.votes:
             if now.sealed is None:
                 self._end_round(b"", discarded=False)
                 last = [

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+import msgspec
 from support.manifests import manifest
 
 from protocol.manifest import Deadlines, Manifest
 from protocol.thresholds import Thresholds
 
 SIZES = (2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 8, 9, 10)
+
+SPARE_ROUNDS = 20
+"""More rounds than a row of burned ones takes."""
 
 DEADLINES = Deadlines(key=300, contribute=60, attest=30, open=90)
 
@@ -59,6 +63,8 @@ class Scenario:
     real_crypto: bool = False
     trusting: bool = True
     """Whether members trust their own hydra-nodes; where these lie, they must not."""
+    silent: bool = False
+    """Whether the Byzantine member helps to make the key, and then never says a word again."""
 
     @property
     def size(self) -> int:
@@ -80,6 +86,8 @@ class Wishes:
     byzantine: bool | None = None
     faultless: bool = False
     real_crypto: bool = False
+    silent: bool = False
+    lies: bool = False
 
     def arguments(self) -> str:
         """The options that repeat them."""
@@ -94,6 +102,10 @@ class Wishes:
             parts.append("--faultless")
         if self.real_crypto:
             parts.append("--real-crypto")
+        if self.silent:
+            parts.append("--silent")
+        if self.lies:
+            parts.append("--lies")
         return " ".join(parts)
 
 
@@ -118,8 +130,23 @@ def draw(seed: int, wishes: Wishes | None = None) -> Scenario:
         deadlines=DEADLINES,
     )
     unsafe = rng.uniform(0.2, 1.5) * (40 + 40 * rounds)
+    if wishes.lies:
+        faults = replace(faults, forks=rng.randint(1, members))
     trusting = not faults.forks and rng.random() < 0.8
-    return Scenario(seed, job, byzantine, faults, unsafe, wishes.real_crypto, trusting)
+    drawn = Scenario(seed, job, byzantine, faults, unsafe, wishes.real_crypto, trusting)
+    return _with_silence(drawn, rng) if wishes.silent else drawn
+
+
+def _with_silence(drawn: Scenario, rng: Random) -> Scenario:
+    """The same cohort under the default thresholds, whose only trouble for good is one member's silence."""
+    thresholds = Thresholds.default(drawn.size)
+    limit = drawn.manifest.rounds + SPARE_ROUNDS
+    job = msgspec.structs.replace(drawn.manifest, thresholds=thresholds, round_limit=limit)
+    faults = replace(
+        drawn.faults, slow=frozenset(), vanishing=0, stops=0, declines=0, forks=0, failed_training=0.0
+    )
+    who = frozenset({rng.randint(1, drawn.size)})
+    return replace(drawn, manifest=job, byzantine=who, faults=faults, silent=True)
 
 
 def _rounds(rng: Random) -> int:

@@ -63,6 +63,16 @@ def test_real_cryptography(members):
     assert not report.broken, str(report)
 
 
+@pytest.mark.parametrize("members", [2, 3, 4, 5, 10])
+def test_one_silent_member_stops_nobody_who_can_do_without_it_and_is_named_by_the_others(members):
+    covered = Counter()
+    for seed in range(1, 6):
+        report = run(seed, Wishes(members=members, rounds=5, silent=True))
+        assert not report.broken, str(report)
+        covered += report.covered
+    assert covered["check: goes on without one"] + covered["check: ends without one"] > 2
+
+
 def test_a_seed_is_one_behaviour():
     said = [[], []]
     for words in said:

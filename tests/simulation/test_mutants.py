@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from protocol import core, effects, history, lifecycle, round
+from protocol import core, cut, effects, history, lifecycle, round, vouching
 from protocol.journal import OwnRecord, Released
 from protocol.state import Action, Turn
 from simulation.runs import run
@@ -11,9 +11,9 @@ from simulation.scenario import Wishes
 SEEDS = range(1, 60)
 
 
-def caught(wishes=None):
+def caught(wishes=None, seeds=SEEDS):
     """The invariants that seeds break, up to the first."""
-    for seed in SEEDS:
+    for seed in seeds:
         report = run(seed, wishes or Wishes(rounds=3))
         if report.broken:
             return report.broken
@@ -104,7 +104,7 @@ def test_another_sum_after_a_restart(monkeypatch):
 def test_a_quorum_that_is_ignored(monkeypatch):
     def eager(now):
         thresholds = replace_quorum(now.manifest)
-        return cut(replace(now, manifest=thresholds))
+        return honest(replace(now, manifest=thresholds))
 
     def replace_quorum(manifest):
         import msgspec
@@ -112,9 +112,48 @@ def test_a_quorum_that_is_ignored(monkeypatch):
         lower = msgspec.structs.replace(manifest.thresholds, quorum=1)
         return msgspec.structs.replace(manifest, thresholds=lower)
 
-    cut = history.History.cut
+    honest = history.History.cut
     monkeypatch.setattr(history.History, "cut", eager)
     assert caught() == "Agreement"
+
+
+def closed_at_once(now):
+    return now.round is not None and now.round.sealed is None and len(now.attested) >= now.needed
+
+
+def test_a_seal_that_counts_as_soon_as_enough_is_attested(monkeypatch):
+    """Whoever attests last, or seals first, chooses who is in the sum."""
+    monkeypatch.setattr(history.History, "closed", property(closed_at_once))
+    monkeypatch.setattr("simulation.reading.Reading.closed", lambda self: True)
+    assert caught(Wishes(rounds=3, byzantine=True)) == "NoSingleCut"
+
+
+def test_a_second_sum_of_whoever_is_there(monkeypatch):
+    """After a poisoned sum the next one from the same model leaves somebody out."""
+
+    def forgetful(base, attested, culprits, quorum):
+        return attested if len(attested) >= quorum else None
+
+    monkeypatch.setattr(cut.Base, "next_sum", forgetful)
+    monkeypatch.setattr("simulation.reading.Reading._allowed", lambda self, attested: attested)
+    assert caught(Wishes(rounds=3, byzantine=True), range(1, 300)) == "NoDifferencing"
+
+
+def test_shares_released_without_vouchers(monkeypatch):
+    """Where hydra-nodes lie, honest members release shares of two sums."""
+    monkeypatch.setattr(round, "enough_vouchers", lambda state: True)
+    monkeypatch.setattr(vouching, "notice_fork", lambda turn, silent: None)
+    assert caught(Wishes(rounds=3, lies=True), range(1, 300)) == "NoDifferencing"
+
+
+def test_one_refusal_that_puts_a_member_out(monkeypatch):
+    refusers = history.OpenRound.refusers
+
+    def hasty(current, member):
+        return 100 * refusers(current, member)
+
+    monkeypatch.setattr(history.OpenRound, "refusers", hasty)
+    assert caught(Wishes(rounds=3, byzantine=True)) in ("Agreement", "NoFraming")
 
 
 def test_a_history_that_accepts_a_second_commit(monkeypatch):
