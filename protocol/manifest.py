@@ -29,7 +29,7 @@ class Deadlines(Wire, frozen=True):
 
     `key` for one attempt at the joint key; `contribute` from a round's start until members stop waiting
     for commits; `attest` from then until they seal what is attested or vote to abandon the round; `open`
-    from a round's seal until they vote to abandon it because its sum cannot be opened.
+    from a round's seal until they vote to begin anew with opening its sum, then twice and four times as long.
     """
 
     key: Seconds = 1800
