@@ -25,8 +25,8 @@ class NodeUnavailable(OperatorFault):
     """The hydra-node cannot be reached or answered with an error."""
 
 
-class WrongAddress(OperatorFault):
-    """What is configured as the hydra-node's address can be none."""
+class WrongAddress(NodeUnavailable):
+    """What is configured as the hydra-node's address can be none: said at every use until it is mended."""
 
 
 class CommandRefused(OperatorFault):

@@ -118,8 +118,12 @@ UNREADABLE = TxOut(b"", 0)
 """Stands for an output of a kind that this parser does not know; it is at nobody's address."""
 
 
+@functools.lru_cache(maxsize=256)
 def parse(raw: bytes) -> Transaction:
-    """Decode a transaction envelope's bytes; MalformedTransaction if they are not one."""
+    """Decode a transaction envelope's bytes; MalformedTransaction if they are not one.
+
+    A node tells of each transaction several times over, so that the last ones are kept.
+    """
     if len(raw) > 4 * MAX_TRANSACTION:
         raise MalformedTransaction(f"a transaction of {len(raw)} bytes")
     try:

@@ -47,10 +47,13 @@ class Node(Protocol):
 
 
 class HydraNode:
-    """The node at `url` (http or https, for the WebSocket too); WrongAddress where that is none."""
+    """The node at `url` (http or https, for the WebSocket too). Where that is none, every use says so by
+    WrongAddress: an operator's mistake is to be seen where the node's state is, not to end anything."""
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        scheme, place = _address(url)
+        found = _address(url)
+        self._usable = found is not None
+        scheme, place = found or ("http", "ledger.url")
         self._base = f"{scheme}://{place}"
         self._websocket = f"{'wss' if scheme == 'https' else 'ws'}://{place}/"
         self._tls = tls if tls is not None or scheme == "http" else ssl.create_default_context()
@@ -68,6 +71,7 @@ class HydraNode:
     @asynccontextmanager
     async def connect(self, *, history: bool, utxo: bool = True) -> AsyncIterator[Channel]:
         """Open a WebSocket; see `Node.connect`. NodeUnavailable if that fails or the connection is lost."""
+        self._check()
         query = f"?history={'yes' if history else 'no'}" + ("" if utxo else "&snapshot-utxo=no")
         own: BaseException | None = None
         try:
@@ -91,12 +95,19 @@ class HydraNode:
                 raise own from own.__cause__
             raise NodeUnavailable(f"{self._base}: {_named(error)}") from None
 
+    def _check(self) -> None:
+        if not self._usable:
+            raise WrongAddress(
+                "ledger.url is not the address of a hydra-node", remedy="it is like http://127.0.0.1:4001"
+            )
+
     async def aclose(self) -> None:
         """Close the connections kept alive for HTTP."""
         await self._http.aclose()
 
     async def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One HTTP request; answers over the message limit are refused while they arrive."""
+        self._check()
         content = None if body is None else json.dumps(body).encode()
         data = bytearray()
         with _answering(f"{self._base}{path}"):
@@ -112,18 +123,16 @@ class HydraNode:
             return response.status_code, data[:200].decode("utf-8", "replace")
 
 
-def _address(url: str) -> tuple[str, str]:
-    """Scheme and place of a node's address; WrongAddress, which never repeats a password, for others."""
+def _address(url: str) -> tuple[str, str] | None:
+    """Scheme and place of a node's address; None where it is none, or holds a password."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode()
         usable = parts.scheme in ("http", "https") and host and parts.username is None and parts.port != 0
     except ValueError:
-        usable = False
+        return None
     if not usable or any(character.isspace() or not character.isprintable() for character in url):
-        raise WrongAddress(
-            "that is not the address of a hydra-node", remedy="ledger.url is like http://127.0.0.1:4001"
-        )
+        return None
     return parts.scheme, parts.netloc
 
 

@@ -17,6 +17,7 @@ from node.ledger.client.session import Timing
 from node.ledger.errors import NodeUnavailable, WrongAddress
 from node.ledger.interface import LedgerState, Stalled, StallReason
 from node.ledger.wallet import Wallet
+from protocol.errors import OperatorFault
 
 WALLET = Wallet(b"\x01" * 32)
 QUICK = Timing(poll=0.02, greeting=0.5, unreachable=0.01, backoff_first=0.01, backoff_last=0.05)
@@ -223,11 +224,18 @@ async def test_an_error_of_who_uses_a_connection_stays_what_it_is(cohort):
         "unix:///run/hydra.sock",
     ],
 )
-def test_a_mistyped_address_is_the_operators_fault(url):
-    with pytest.raises(WrongAddress) as refusal:
-        HydraNode(url)
-    assert "ledger.url" in refusal.value.remedy
-    assert "secret" not in str(refusal.value)
+async def test_a_mistyped_address_is_the_operators_fault_and_ends_nothing(nursery, url):
+    node = HydraNode(url)
+    with pytest.raises(WrongAddress, match=r"ledger\.url") as refusal:
+        await node.request("GET", "/head")
+    assert isinstance(refusal.value, OperatorFault)
+    assert "secret" not in str(refusal.value) + repr(node)
+    ledger = HydraLedger(node, WALLET, [WALLET.key_hash], timing=QUICK)
+    await nursery.start(ledger.run)
+    with trio.fail_after(120):
+        while ledger.status().state is not LedgerState.STALLED:
+            await trio.sleep(0.005)
+    assert "ledger.url is not the address" in ledger.status().waits_for
 
 
 async def test_a_stall_says_what_was_wrong_with_the_answer(nursery):
