@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from node.faults import in_words, kinds, lacks_room, places
+from protocol.errors import OwnFault
 
 RETRY_FIRST, RETRY_LAST = 1.0, 60.0
 """Seconds before a new attempt: twice as many each time."""
@@ -22,6 +23,16 @@ STEADY_SECONDS = 600.0
 """A job that ran for so long has got over its earlier failures."""
 
 log = structlog.get_logger()
+
+
+class EndedEarly(OwnFault):
+    """Work that only a cancellation may end has ended by itself."""
+
+
+async def endless(work: Callable[[], Awaitable[None]]) -> None:
+    """Do what goes on until it is cancelled; raises `EndedEarly` where it ends before."""
+    await work()
+    raise EndedEarly("a part of the job has ended before the job")
 
 
 class Compartment:

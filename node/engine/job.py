@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from node.crypto.service import CryptoWorker
 from node.engine.anchors import Anchors, is_head_of_another, known_deposit, known_head, make_ledger
 from node.engine.background import Background
 from node.engine.bulletin import Bulletin
-from node.engine.compartment import Compartment
+from node.engine.compartment import Compartment, EndedEarly, endless
 from node.engine.durable import until_done
 from node.engine.engine import Engine
 from node.engine.flood import FloodWatch
@@ -257,11 +258,13 @@ class JobNode:
                     if peer.connected_since is not None:
                         self.peer_up(peer.member)
                 nursery.start_soon(self._follow_head, self._ledger_port)
-                nursery.start_soon(self.bulletin.run)
-                nursery.start_soon(self.engine.run, self._perform)
+                nursery.start_soon(endless, self.bulletin.run)
+                nursery.start_soon(endless, partial(self.engine.run, self._perform))
                 nursery.start_soon(self._end_evaluations)
                 await self._evaluate_models()
                 nursery.cancel_scope.cancel()
+            if not self.settled:
+                raise EndedEarly("the work for the job has ended before the job")
         finally:
             self.live = False
             with trio.CancelScope(shield=True):
@@ -495,7 +498,7 @@ class JobNode:
         """Look at the head while this member takes part: before and after, it is another job's."""
         await self.engine.wait_for(lambda state: state.life.accepted or self.over)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(ledger.run, self._find_parties())
+            nursery.start_soon(endless, partial(ledger.run, self._find_parties()))
             await self.engine.wait_for(lambda state: self.over and state.held_back is None)
             nursery.cancel_scope.cancel()
         if not self.settled:  # declined: nothing is left to evaluate either
