@@ -20,7 +20,7 @@ from node.daemon import Daemon
 from node.demo import cohort
 from node.engine.anchors import Anchors
 from node.engine.objects import Objects
-from node.envelope import Envelope
+from node.envelope import Envelope, Label, Order
 from node.learning.learner import Learner, LearnerFailed
 from node.ledger.client import node as hydra
 from node.ledger.client.node import HydraNode, NodeUnavailable
@@ -243,7 +243,7 @@ def parts(info: Any) -> Iterator[Any]:
 
 
 def test_nothing_that_a_node_says_of_itself_has_room_for_free_text():
-    told = [field for kind in (Record, Message, Envelope) for field in wire_types(kind, set())]
+    told = [field for kind in (Record, Message, Envelope, Label, Order) for field in wire_types(kind, set())]
     names = {name for name, _ in told}
     assert {"KeyAbandon.reason", "Stop.reason", "Decline.reason", "Grant.token"} <= names
     texts = {
