@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from protocol import keygen, lifecycle, round, vouching
+from protocol import keygen, lifecycle, opening, round, vouching
 from protocol.effects import Effect, OpenHead, Submit, UseKey
 from protocol.encoding.errors import EncodingError
 from protocol.errors import OwnFault, StarlingError
@@ -79,7 +79,7 @@ MAX_BACKLOG = 10_000
 MAX_ACTIONS = 1_000
 """Actions in one turn: each disables itself, so more mean a bug rather than work."""
 
-ACTIONS = (*lifecycle.ACTIONS, *keygen.ACTIONS, *vouching.ACTIONS, *round.ACTIONS)
+ACTIONS = (*lifecycle.ACTIONS, *keygen.ACTIONS, *vouching.ACTIONS, *round.ACTIONS, *opening.ACTIONS)
 
 
 class NotAllowed(OwnFault):
@@ -334,10 +334,10 @@ _HANDLERS: Mapping[type, Callable[[Turn, Any], None]] = {
     AttestDeadline: round.on_attest_deadline,
     SealDeadline: round.on_seal_deadline,
     VouchDeadline: vouching.on_vouch_deadline,
-    OpenDeadline: round.on_open_deadline,
-    Summed: round.on_summed,
-    ShareStored: round.on_share_stored,
-    ShareChecked: round.on_share_checked,
-    Opened: round.on_opened,
+    OpenDeadline: opening.on_open_deadline,
+    Summed: opening.on_summed,
+    ShareStored: opening.on_share_stored,
+    ShareChecked: opening.on_share_checked,
+    Opened: opening.on_opened,
     ModelFetched: round.on_model_fetched,
 }

@@ -1,4 +1,5 @@
-"""One training round, from a global model to the next. Mirrors `Round.tla`.
+"""One training round, from a global model to its seal, and to the next round (`opening` is in between).
+Mirrors `Round.tla`.
 
 Inputs only add to what the member knows; the table at the end says what it does with it. All that
 members must agree on is read from `history`; what is here is one member's own work.
@@ -11,13 +12,9 @@ from itertools import takewhile
 from protocol.effects import (
     CancelRound,
     CheckCommit,
-    CheckShare,
     Contribute,
     FetchModel,
-    OpenSum,
-    ReleaseShare,
     SetTimer,
-    SumSealed,
 )
 from protocol.history import OpenRound, Outcome
 from protocol.inputs import (
@@ -27,17 +24,12 @@ from protocol.inputs import (
     ContributeDeadline,
     ContributionFailed,
     ModelFetched,
-    OpenDeadline,
-    Opened,
     SealDeadline,
-    ShareChecked,
-    ShareStored,
-    Summed,
 )
-from protocol.journal import Adopted, Burned, Released, Spent
-from protocol.records import Abandon, Attest, Commit, Expire, Result, Seal, Share
+from protocol.journal import Adopted, Burned
+from protocol.records import Abandon, Attest, Commit, Expire, Seal
 from protocol.state import Action, RoundWork, State, Turn
-from protocol.vouching import enough_vouchers, sealed_here
+from protocol.vouching import sealed_here
 
 KEPT_MODELS = 2
 MAX_DOUBLINGS = 2
@@ -48,7 +40,8 @@ SEAL_SECONDS = 15
 """A round is sealed by one member; by the next one if that has not happened after so long, and so on."""
 
 
-def _is_current(state: State, number: int) -> bool:
+def is_current(state: State, number: int) -> bool:
+    """Whether round `number` is the current one, and this member has entered it."""
     current = state.history.round
     return current is not None and state.round.number == number == current.number
 
@@ -58,21 +51,21 @@ def _is_current(state: State, number: int) -> bool:
 
 def on_contributed(turn: Turn, given: Contributed) -> None:
     """Upload: the update is stored; nobody knows of it yet."""
-    if _is_current(turn.state, given.round) and _open(turn.state) and turn.state.round.blob is None:
+    if is_current(turn.state, given.round) and _open(turn.state) and turn.state.round.blob is None:
         turn.round(blob=given.blob)
         turn.emit("Upload", round=given.round, root=given.blob.root.hex())
 
 
 def on_contribution_failed(turn: Turn, given: ContributionFailed) -> None:
     """This member has nothing to contribute this time."""
-    if _is_current(turn.state, given.round):
+    if is_current(turn.state, given.round):
         turn.emit("ContributionFailed", round=given.round, reason=given.reason)
 
 
 def on_commit_checked(turn: Turn, given: CommitChecked) -> None:
     """Verify or Refuse another member's update, while the round is open."""
     work = turn.state.round
-    if not _is_current(turn.state, given.round) or given.member not in work.checking or not _open(turn.state):
+    if not is_current(turn.state, given.round) or given.member not in work.checking or not _open(turn.state):
         return
     turn.round(checking=work.checking - {given.member})
     if given.refusal:
@@ -85,7 +78,7 @@ def on_commit_checked(turn: Turn, given: CommitChecked) -> None:
 
 def on_contribute_deadline(turn: Turn, given: ContributeDeadline) -> None:
     """Late commits are not waited for any longer."""
-    if _is_current(turn.state, given.round):
+    if is_current(turn.state, given.round):
         turn.round(contribute_expired=True)
         seconds = _patience(turn.state) * turn.state.manifest.deadlines.attest
         turn.do(SetTimer(AttestDeadline(given.round), seconds))
@@ -93,59 +86,14 @@ def on_contribute_deadline(turn: Turn, given: ContributeDeadline) -> None:
 
 def on_attest_deadline(turn: Turn, given: AttestDeadline) -> None:
     """Late attestations are not waited for any longer."""
-    if _is_current(turn.state, given.round):
+    if is_current(turn.state, given.round):
         turn.round(attest_expired=True)
 
 
 def on_seal_deadline(turn: Turn, given: SealDeadline) -> None:
     """It is this member's turn to seal."""
-    if _is_current(turn.state, given.round):
+    if is_current(turn.state, given.round):
         turn.round(seal_expired=True)
-
-
-def on_open_deadline(turn: Turn, given: OpenDeadline) -> None:
-    """The sealed sum should have been opened by now."""
-    if _is_current(turn.state, given.round) and turn.state.round.opening == given.opening:
-        turn.round(open_expired=True)
-
-
-def on_summed(turn: Turn, given: Summed) -> None:
-    """Aggregate: the sealed sum is at hand."""
-    sealed = sealed_here(turn.state)
-    if _is_current(turn.state, given.round) and sealed is not None and not turn.state.round.summed:
-        turn.round(summed=True)
-        if given.round not in turn.state.own.released:
-            turn.emit("Aggregate", round=given.round, aggregate=sealed.aggregate.hex())
-
-
-def on_share_stored(turn: Turn, given: ShareStored) -> None:
-    """This member's partial decryptions are stored."""
-    if _is_current(turn.state, given.round):
-        turn.round(share=given.blob)
-
-
-def on_share_checked(turn: Turn, given: ShareChecked) -> None:
-    """AcceptShare or RefuseShare of another member."""
-    work = turn.state.round
-    if not _is_current(turn.state, given.round) or given.member not in work.checking_shares:
-        return
-    turn.round(checking_shares=work.checking_shares - {given.member})
-    if given.refusal:
-        turn.round(refused_shares=work.refused_shares | {given.member})
-        turn.emit("RefuseShare", round=given.round, other=given.member, reason=given.refusal)
-    else:
-        turn.round(shares=work.shares | {given.member})
-        turn.emit("AcceptShare", round=given.round, other=given.member)
-
-
-def on_opened(turn: Turn, given: Opened) -> None:
-    """Combine: the new model is computed and stored."""
-    turn.change(models=(*turn.state.models, given.model)[-KEPT_MODELS:])
-    if _is_current(turn.state, given.round) and turn.state.round.outcome is None:
-        turn.round(outcome=Outcome(given.model, bool(given.discarded)))
-        if given.discarded:
-            turn.emit("DiscardSum", round=given.round, reason=given.discarded)
-        turn.emit("Combine", round=given.round, model=given.model.hex())
 
 
 def on_model_fetched(turn: Turn, given: ModelFetched) -> None:
@@ -170,7 +118,7 @@ def _open(state: State) -> OpenRound | None:
     return current if entered else None
 
 
-def _has_base(state: State) -> bool:
+def has_base(state: State) -> bool:
     """Whether the current global model is at hand."""
     return state.ended == len(state.history.past) and state.history.model in state.models
 
@@ -245,43 +193,9 @@ def _abandon_is_due(state: State) -> bool:
     return _open(state) is not None and state.history.closed and state.history.cut() is None
 
 
-def _attempt(state: State) -> int:
+def attempt(state: State) -> int:
     """Which attempt at opening the sealed sum the order has come to; 0 before the seal."""
     return state.history.round.opening if state.history.round is not None else 0
-
-
-def _unspent(state: State) -> frozenset[bytes]:
-    """Base models from which this member's update was sealed, and which it has not written down."""
-    bases = (base for base, sums in state.history.spent.items() if any(state.me in sum_ for sum_ in sums))
-    return frozenset(bases) - state.own.spent
-
-
-def _accepted_shares(state: State) -> tuple[int, ...]:
-    """Members whose recorded shares this member trusts: those it verified, and its own."""
-    current = state.history.round
-    if current is None:
-        return ()
-    mine = {state.me} if state.own.shared == current.number else set()
-    return tuple(sorted((state.round.shares | mine) & current.shares.keys()))
-
-
-def _shares_to_check(state: State) -> tuple[int, ...]:
-    """Recorded shares of others, as many as are still needed to reach the threshold, and one more for
-    each colluder: theirs may be out of reach for good."""
-    current, work = state.history.round, state.round
-    if current is None or not work.summed or work.combining or work.number != current.number:
-        return ()
-    known = work.checking_shares | work.shares | work.refused_shares | {state.me}
-    wanted = state.manifest.thresholds.shares + state.manifest.thresholds.colluders
-    missing = wanted - len(_accepted_shares(state)) - len(work.checking_shares)
-    return tuple(sorted(current.shares.keys() - known))[: max(0, missing)]
-
-
-def _can_open(state: State) -> bool:
-    needed = state.manifest.thresholds.shares
-    ready = state.round.summed and not state.round.combining and _has_base(state)
-    shared = state.own.shared == state.round.number
-    return sealed_here(state) is not None and ready and shared and len(_accepted_shares(state)) >= needed
 
 
 # What is done about it
@@ -386,95 +300,10 @@ def _submit_seal(turn: Turn) -> None:
 
 
 def _submit_abandon(turn: Turn) -> None:
-    number, opening = turn.state.round.number, _attempt(turn.state)
+    number, opening = turn.state.round.number, attempt(turn.state)
     turn.round(voted=True)
     turn.submit(Abandon(number, opening))
     turn.emit("SubmitAbandon", round=number, opening=opening)
-
-
-def _spend(turn: Turn) -> None:
-    for base in sorted(_unspent(turn.state)):
-        turn.own(spent=turn.state.own.spent | {base})
-        turn.journal(Spent(base))
-
-
-def _begin_opening(turn: Turn) -> None:
-    """The first attempt at the sealed sum, or another: with more patience each time."""
-    number, opening = turn.state.round.number, _attempt(turn.state)
-    turn.round(opening=opening, open_expired=False, voted=False, refused_shares=frozenset())
-    if opening > 1:
-        turn.emit("Reopen", round=number, opening=opening)
-    patience = 2 ** min(opening - 1, MAX_DOUBLINGS)
-    turn.do(SetTimer(OpenDeadline(number, opening), patience * turn.state.manifest.deadlines.open))
-
-
-def _aggregate(turn: Turn) -> None:
-    sealed = sealed_here(turn.state)
-    if sealed is not None:
-        number = turn.state.round.number
-        turn.round(summing=True)
-        turn.do(SumSealed(number, sealed.contributions, turn.state.history.ranged))
-
-
-def _release(turn: Turn) -> None:
-    number, sealed, released = turn.state.round.number, sealed_here(turn.state), turn.state.own.released
-    if sealed is not None:
-        turn.own(released={**released, number: sealed.aggregate})
-        turn.journal(Released(number, sealed.aggregate))
-        turn.emit("Release", round=number, aggregate=sealed.aggregate.hex())
-
-
-def _share(turn: Turn) -> None:
-    sealed = sealed_here(turn.state)
-    if sealed is not None:
-        turn.round(sharing=True)
-        turn.do(ReleaseShare(turn.state.round.number, sealed.aggregate))
-
-
-def _submit_share(turn: Turn) -> None:
-    number, sealed, blob = turn.state.round.number, sealed_here(turn.state), turn.state.round.share
-    if sealed is not None and blob is not None:
-        turn.own(shared=number)
-        turn.submit(Share(number, sealed.aggregate, blob))
-        turn.emit("SubmitShare", round=number, aggregate=sealed.aggregate.hex())
-
-
-def _check_shares(turn: Turn) -> None:
-    current, sealed, wanted = turn.state.history.round, sealed_here(turn.state), _shares_to_check(turn.state)
-    if current is not None and sealed is not None:
-        turn.round(checking_shares=turn.state.round.checking_shares | set(wanted))
-        for member in wanted:
-            turn.do(CheckShare(current.number, member, sealed.aggregate, current.shares[member]))
-
-
-def _combine(turn: Turn) -> None:
-    current, sealed = turn.state.history.round, sealed_here(turn.state)
-    if current is not None and sealed is not None:
-        turn.round(combining=True)
-        quorum = _accepted_shares(turn.state)[: turn.state.manifest.thresholds.shares]
-        shares = tuple((member, current.shares[member]) for member in quorum)
-        model = turn.state.history.model
-        turn.do(OpenSum(current.number, sealed.aggregate, shares, sealed.members, model))
-
-
-def _submit_result(turn: Turn) -> None:
-    number, outcome = turn.state.round.number, turn.state.round.outcome
-    if outcome is not None:
-        turn.own(reported=number)
-        turn.submit(Result(number, outcome.model, outcome.discarded))
-        turn.emit("SubmitResult", round=number, model=outcome.model.hex(), discarded=outcome.discarded)
-
-
-def _can_release(state: State) -> bool:
-    """Once per round, ever: whatever was released before, a second aggregate is none of this member's."""
-    ready = state.round.summed and sealed_here(state) is not None and not state.vouching.forked
-    return ready and state.round.number not in state.own.released and enough_vouchers(state)
-
-
-def _can_share(state: State) -> bool:
-    work, sealed = state.round, sealed_here(state)
-    released = sealed is not None and state.own.released.get(work.number) == sealed.aggregate
-    return work.summed and released and not work.sharing and state.own.shared < work.number
 
 
 def _may_contribute(state: State) -> bool:
@@ -500,10 +329,7 @@ ACTIONS = (
     Action(
         "Train",
         lambda s: (
-            _may_contribute(s)
-            and not s.round.contributing
-            and not s.round.contribute_expired
-            and _has_base(s)
+            _may_contribute(s) and not s.round.contributing and not s.round.contribute_expired and has_base(s)
         ),
         _train,
     ),
@@ -524,29 +350,4 @@ ACTIONS = (
     Action("AwaitSeal", _must_await_seal, _await_seal),
     Action("SubmitSeal", _seal_is_due, _submit_seal, submits=True),
     Action("SubmitAbandon", _abandon_is_due, _submit_abandon, submits=True),
-    Action("Spend", lambda s: bool(_unspent(s)), _spend),
-    Action(
-        "BeginOpening",
-        lambda s: sealed_here(s) is not None and _attempt(s) > s.round.opening,
-        _begin_opening,
-    ),
-    Action("Aggregate", lambda s: sealed_here(s) is not None and not s.round.summing, _aggregate),
-    Action("Release", _can_release, _release),
-    Action("ReleaseShare", _can_share, _share),
-    Action(
-        "SubmitShare",
-        lambda s: sealed_here(s) is not None and s.round.share is not None and s.own.shared < s.round.number,
-        _submit_share,
-        submits=True,
-    ),
-    Action("CheckShares", lambda s: bool(_shares_to_check(s)), _check_shares),
-    Action("Combine", _can_open, _combine),
-    Action(
-        "SubmitResult",
-        lambda s: (
-            sealed_here(s) is not None and s.round.outcome is not None and s.own.reported < s.round.number
-        ),
-        _submit_result,
-        submits=True,
-    ),
 )

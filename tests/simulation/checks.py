@@ -272,6 +272,8 @@ class Checks:
             self._world.count("check: round begun in calm" if started else "check: round begun among faults")
             if started and ended.over and not ended.model:
                 raise Broken("Progress", f"round {number} was burned though nothing was amiss")
+            if started and ended.given_up:
+                raise Broken("Progress", f"the sum of round {number} was not opened though nothing was amiss")
 
     def _one_is_silent(self) -> None:
         """Rounds go on without one member where the rest are enough; elsewhere the job ends and names it."""

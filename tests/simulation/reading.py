@@ -40,6 +40,7 @@ class Round:
     shares: dict[int, Blob] = field(default_factory=dict)
     results: dict[int, tuple[bytes, bool]] = field(default_factory=dict)
     over: bool = False
+    given_up: bool = False
     model: bytes = b""
     discarded: bool = False
 
@@ -266,7 +267,7 @@ class Reading:
                 if self.phase == "running" and len(last) >= 6 and not any(last[-6:]):
                     self.phase = "aborted"
             elif now.opening == 4:
-                self.phase = "aborted"
+                self.phase, now.given_up = "aborted", True
             else:
                 now.opening, now.votes = now.opening + 1, set()
         return True

@@ -1,5 +1,7 @@
 """Shares are released in one order of records only, whatever a hydra-node shows."""
 
+from dataclasses import replace
+
 import pytest
 from support.cohort import World, blob, say
 from support.manifests import manifest
@@ -8,7 +10,7 @@ from protocol import core, effects, inputs
 from protocol.history import LOOKBACK, Phase
 from protocol.journal import Doubted, Vouched
 from protocol.messages import Message, Vouch
-from protocol.records import Record, Stop
+from protocol.records import Attest, Expire, Record, Seal, Stop
 from protocol.thresholds import Thresholds
 from protocol.waits import For, waiting_for
 from protocol.words import Reason
@@ -218,3 +220,36 @@ def test_a_view_that_is_too_old_to_compare_is_not_believed_and_does_not_mute_its
     world.run()
     assert world.states[2].history.stops == frozenset()
     assert world.states[2].history.chains[3].digest == old.digest()
+
+
+def test_two_orders_of_the_same_records_open_one_sum_at_most():
+    """Hydra-nodes show member 2 the Seal before the last attestation, and members 3 and 4 after it: two cuts.
+    Member 1 colludes and vouches for both."""
+    world = World(manifest(4, rounds=1))
+    world.trusting = False
+    world.mute = lambda member, effect: isinstance(effect, effects.CheckCommit)
+    world.start()
+    base = world.states[2].history
+    said = [(1, Attest(1, (1, 2, 3))), (2, Attest(1, (1, 2, 3, 4))), (1, Expire(1)), (2, Expire(1))]
+    chains, made = dict(base.chains), []
+    for author, body in [*said, (1, Seal(1)), (3, Attest(1, (1, 2, 3, 4)))]:
+        chain = chains[author]
+        record = Record(1, base.job, author, chain.seq + 1, chain.digest, base.slots, base.order, body)
+        chains[author] = replace(chain, seq=record.seq, digest=record.digest())
+        made.append((author, record.to_bytes()))
+    del world.states[1]
+    world.mute = lambda member, effect: isinstance(effect, effects.CheckCommit | effects.Submit)
+    for member in (2, 3, 4):
+        shown = made if member == 2 else [*made[:-2], made[-1], made[-2]]
+        slots = (inputs.Confirmed(base.slots + at, *each) for at, each in enumerate(shown, 1))
+        world.give(member, inputs.Read(tuple(slots)))
+    world.run()
+    sums = {member: world.states[member].history.round.sealed for member in (2, 3, 4)}
+    assert sums[2].members == (1, 2, 3)
+    assert sums[3].members == sums[4].members == (1, 2, 3, 4)
+    for member, sealed in sums.items():
+        vouch = Vouch(base.job, sealed.slot, sealed.order)
+        world.give(member, inputs.Heard(1, Message(vouch).to_bytes()))
+    world.run()
+    released = {member: dict(world.states[member].own.released) for member in (2, 3, 4)}
+    assert released == {2: {}, 3: {1: sums[3].aggregate}, 4: {1: sums[4].aggregate}}
