@@ -164,10 +164,6 @@ class Order:
         copy.records = [replace(record, recovered=True) for record in copy.records]
         return copy
 
-    def goes_on_in(self, continued: Order) -> bool:
-        """Whether a copy `with_recovered` has come farther than this order."""
-        return continued.slot >= self.slot and continued.last > self.last
-
     def adopt(self, continued: Order, last: int) -> list[Confirmed]:
         """Go on where a copy `with_recovered` is, all snapshots up to `last` taken in; gives what is new."""
         new = continued.records[len(self._again) :]

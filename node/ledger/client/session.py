@@ -101,6 +101,7 @@ class Session:
         self._recover = recover
         self._head_parties: tuple[bytes, ...] = ()
         self._latest: msg.Snapshot | None = None
+        self._filled = False  # whether others have just said that nothing is missing
         self._arrived = False  # whether L1 has moved the deposit of `_latest` in
         self._accounts = Accounts(frozenset(map(transaction.address_text, self.members)))
         self._outputs_signed = False  # by releases before 2.2, whose signatures need the UTxO set
@@ -253,11 +254,25 @@ class Session:
         self._accounts.note(snapshot)
         try:
             self._accounts.compare(snapshot)
+            if self._accounts.held is None and not self._filled:
+                self._check_ends(snapshot)
         except Incomplete as error:
             _log.error("SnapshotIncomplete", node=repr(self.node), reason=str(error))
             await self._fill_gap(snapshot, snapshot.number)
         self._feed(snapshot)
         self._accounts.begin_with(snapshot.utxo)
+        self._filled = False
+
+    def _check_ends(self, snapshot: msg.Snapshot) -> None:
+        """The first outputs that are seen since the start can only be compared with where chains that have
+        begun end: Incomplete where one ends elsewhere, which only its author or a node that hides records
+        can do."""
+        then = self.order.with_recovered((), snapshot.number)
+        then.last = snapshot.number - 1
+        then.feed(snapshot.number, snapshot.transactions)
+        begun = {member: end for member, end in then.ends.items() if end.at is not None}
+        if snapshot.utxo is not None and (members := unfinished(begun, snapshot.utxo, self.members)):
+            raise Incomplete(f"snapshot {snapshot.number} lacks the ends of the chains of members {members}")
 
     def _feed(self, snapshot: msg.Snapshot) -> None:
         self._take(self.order.feed(snapshot.number, snapshot.transactions))
@@ -380,17 +395,18 @@ class Session:
         """Have the other members supply what this node lacks of the snapshots up to `to`."""
         while self.order.last < to:
             gap = HistoryGap(
-                self.order.whole + 1, None, from_snapshot=self.order.last + 1, to_snapshot=current.number
+                self.order.whole + 1, None, from_snapshot=self.order.last + 1, to_snapshot=to + 1
             )
             if self._recover is None:
                 raise gap
             self._stalled(Stalled(StallReason.HISTORY_GAP, (), str(gap)))
             found, everything = await self._recover(gap, lambda records: self._judge(records, current, to))
             continued = self.order.with_recovered(found, to)
-            if not everything and not self.order.goes_on_in(continued):
+            behind = not everything and continued.last <= self.order.last
+            if behind or continued.slot < self.order.slot:
                 raise gap
             self._take(self.order.adopt(continued, to if everything else continued.last))
-        self._accounts.held = None
+        self._accounts.held, self._filled = None, True
 
     def _judge(self, recovered: Sequence[Recovered], current: msg.Snapshot, to: int) -> Judged:
         """Whether what a member supplies goes on where the order is, and leads to what the head holds now."""

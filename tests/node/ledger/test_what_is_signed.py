@@ -140,6 +140,22 @@ async def test_without_others_a_record_that_is_left_out_is_a_stall(cohort, take)
     assert [r.datum for r in await take(told, 2)] == [b"seen", b"hidden"]
 
 
+async def test_what_is_left_out_at_the_first_look_after_a_restart_is_missed(cohort, take):
+    """The node shows the last transaction never again: neither in its snapshot nor in its history."""
+    honest = (await cohort.follow(2))[0]
+    await cohort.fund(honest)
+    await honest.submit(b"known")
+    await honest.submit(b"hidden")
+    records = await take(honest, 2)
+    node = Retelling(cohort.url(1))
+    node.retell = lambda listed: [tx for tx in listed if tx["txId"] != records[1].id.hex()]
+    told = await _told(cohort, node, head_id=honest.status().head_id, known=records[:1])
+    await _until_stalled(told, StallReason.HISTORY_GAP)
+    assert told.status().slot == 1
+    node.retell = lambda listed: listed
+    assert [r.datum for r in await take(told, 1, after=1)] == [b"hidden"]
+
+
 def _elsewhere(cohort):
     """An anchor of member 2 that the head has never seen."""
     wallet = cohort.wallets[1]
