@@ -10,6 +10,8 @@ import pytest
 import structlog
 import trio
 
+from node.config import Ledger
+from node.funds import Funds
 from node.ledger import plutus, transaction, utxo_json
 from node.ledger.client.deposit import DEPOSIT_SCRIPTS, EMULATED_SCRIPT, FEE, MAX_LOCKED, plan
 from node.ledger.client.ledger import HydraLedger
@@ -201,3 +203,16 @@ async def test_the_key_signs_nothing_while_an_older_head_opens():
         await ledger._help_to_open()
     [tx] = thieving.posted
     assert tx.witnesses == ()
+
+
+async def test_an_output_with_tokens_that_anybody_sent_is_not_what_is_deposited(monkeypatch):
+    """The richest output at the address would make the chain so heavy that it carries no record."""
+    heavy = TxOut(VICTIM.address, 99_000_000, assets={bytes(28): {b"spam": 1}})
+    plain = {TxIn(b"\xaa" * 32, 0): TxOut(VICTIM.address, 5_000_000)}
+
+    async def chain_utxo(self, address):
+        await trio.lowlevel.checkpoint()
+        return {TxIn(b"\xee" * 32, 0): heavy, **plain}
+
+    monkeypatch.setattr("node.funds.Emulator.chain_utxo", chain_utxo)
+    assert await Funds(Ledger(l1="http://127.0.0.1:1"), VICTIM)() == plain
