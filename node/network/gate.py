@@ -14,6 +14,7 @@ from libp2p.security.exceptions import HandshakeFailure
 from libp2p.security.noise.transport import Transport as NoiseTransport
 
 from node.network.identity import Identity
+from node.network.streams import closed_on_failure
 from node.network.throttle import ThrottledLog
 
 _log: Final = structlog.get_logger()
@@ -73,15 +74,13 @@ class GatedNoise(NoiseTransport):
         self._gate = gate
 
     async def secure_inbound(self, conn: IRawConnection) -> ISecureConn:
-        return await self._admit(await super().secure_inbound(conn), "inbound")
+        async with closed_on_failure(conn):
+            return self._admit(await super().secure_inbound(conn), "inbound")
 
     async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
-        return await self._admit(await super().secure_outbound(conn, peer_id), "outbound")
+        async with closed_on_failure(conn):
+            return self._admit(await super().secure_outbound(conn, peer_id), "outbound")
 
-    async def _admit(self, connection: ISecureConn, direction: str) -> ISecureConn:
-        try:
-            self._gate.check(connection.get_remote_peer(), direction=direction)
-        except PeerNotAllowed:
-            await connection.close()
-            raise
+    def _admit(self, connection: ISecureConn, direction: str) -> ISecureConn:
+        self._gate.check(connection.get_remote_peer(), direction=direction)
         return connection

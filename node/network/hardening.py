@@ -21,7 +21,7 @@ from multiaddr import Multiaddr
 
 from node.network.limits import MAX_CONNECTIONS_PER_PEER, MAX_HALF_OPEN
 from node.network.muxer import GuardedMultiplexing
-from node.network.streams import reset
+from node.network.streams import closed_on_failure, reset
 from node.network.throttle import ThrottledLog
 
 _log: Final = structlog.get_logger()
@@ -75,11 +75,12 @@ def release_inbound_slots(swarm: Swarm) -> None:
     upgrade = swarm.upgrade_inbound_raw_conn
 
     async def upgrade_and_wait(raw: IRawConnection, address: Multiaddr) -> IMuxedConn:
-        muxed = await upgrade(raw, address)
-        for oldest in swarm.get_connections(muxed.peer_id)[:-MAX_CONNECTIONS_PER_PEER]:
-            await oldest.close()
-        await muxed.event_closed.wait()  # type: ignore[attr-defined]
-        raise _ConnectionEnded
+        async with closed_on_failure(raw):
+            muxed = await upgrade(raw, address)
+            for oldest in swarm.get_connections(muxed.peer_id)[:-MAX_CONNECTIONS_PER_PEER]:
+                await oldest.close()
+            await muxed.event_closed.wait()  # type: ignore[attr-defined]
+            raise _ConnectionEnded
 
     _replace(swarm, "upgrade_inbound_raw_conn", upgrade_and_wait)
 
@@ -94,6 +95,10 @@ def drop_oldest_handshakes(swarm: Swarm) -> None:
     half_open: dict[trio.CancelScope, str] = {}  # oldest first
 
     async def upgrade_security(raw: IRawConnection, is_initiator: bool, *args: object) -> object:
+        async with closed_on_failure(raw):
+            return await in_turn(raw, is_initiator, *args)
+
+    async def in_turn(raw: IRawConnection, is_initiator: bool, *args: object) -> object:
         if is_initiator:
             return await upgrade(raw, is_initiator, *args)  # type: ignore[arg-type]
         while len(half_open) >= MAX_HALF_OPEN:

@@ -31,7 +31,7 @@ from libp2p.stream_muxer.yamux import yamux
 from libp2p.stream_muxer.yamux.yamux import GO_AWAY_NORMAL, PROTOCOL_ID, Yamux
 
 from node.network.limits import MAX_STREAM_WINDOW, MAX_STREAMS_PER_CONNECTION, MAX_UNREAD
-from node.network.streams import shielded
+from node.network.streams import closed_on_failure, shielded
 from node.network.throttle import ThrottledLog
 
 FRAME_TIMEOUT: Final = 15.0  # seconds for 64 KiB into a socket; a peer that takes longer is gone
@@ -106,7 +106,8 @@ class GuardedMultiplexing(MuxerMultistream):
         self._of_peer: dict[ID, WeakSet[GuardedYamux]] = defaultdict(WeakSet)
 
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
-        await self.select_transport(conn)
+        async with closed_on_failure(conn):
+            await self.select_transport(conn)
         muxed = GuardedYamux(conn, peer_id, is_initiator=conn.is_initiator)
         muxed.siblings = self._of_peer[peer_id]
         self._of_peer[peer_id].add(muxed)

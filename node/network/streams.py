@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import msgpack
 import trio
-from libp2p.abc import INetConn, INetStream
+from libp2p.abc import INetConn, INetStream, IRawConnection, ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.exceptions import BaseLibp2pError
 from libp2p.host.basic_host import BasicHost
@@ -38,6 +40,17 @@ STREAM_ERRORS: Final = (
 def shielded(seconds: float) -> trio.CancelScope:
     """A scope for cleaning up: cancellation from outside waits, but for `seconds` at most."""
     return trio.CancelScope(deadline=trio.current_time() + seconds, shield=True)
+
+
+@asynccontextmanager
+async def closed_on_failure(connection: IRawConnection | ISecureConn) -> AsyncIterator[None]:
+    """Close the connection if the body fails or is cancelled, which the library forgets."""
+    try:
+        yield
+    except BaseException:
+        with shielded(_RESET_TIMEOUT), suppress(*STREAM_ERRORS):
+            await connection.close()
+        raise
 
 
 async def open_stream(
