@@ -54,10 +54,11 @@ class Injector(trio.abc.Instrument):
         self.seen: Counter[Place] = Counter()
         self.target: tuple[Place, str] | None = None
         self.fired = False
+        self._spare = 0
 
-    def aim(self, place: Place, kind: str) -> None:
-        """Break this place, once."""
-        self.target, self.fired = (place, kind), False
+    def aim(self, place: Place, kind: str, after: int = 0) -> None:
+        """Break this place, once, when it was used so many times."""
+        self.target, self.fired, self._spare = (place, kind), False, after
 
     def rest(self) -> None:
         """Break nothing any more."""
@@ -71,8 +72,11 @@ class Injector(trio.abc.Instrument):
         if self.target is None or self.target[0] != place or self.fired:
             return
         kind = self.target[1]
-        if isinstance(task._next_send, outcome.Value) and (
-            kind != CANCELLATION or self._can_be_cancelled(task)
+        self._spare -= 1
+        if (
+            self._spare < 0
+            and isinstance(task._next_send, outcome.Value)
+            and (kind != CANCELLATION or self._can_be_cancelled(task))
         ):
             self.fired = True
             _break(task, kind)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trio
-from support.awaits import KINDS, Injector, Place, count_files
+from support.awaits import HANG, KINDS, Injector, Place, count_files
 from support.meshes import Cohort, InboxMesh, running_cohort
 
 from node.network import Timing, limits, muxer
@@ -138,8 +138,17 @@ async def break_everything(monkeypatch: pytest.MonkeyPatch, each: int) -> dict[s
 
 
 def faults(injector: Injector) -> list[tuple[Place, str]]:
-    """Every place seen so far with every kind, in the order in which they were seen."""
-    return [(place, kind) for place in injector.seen for kind in KINDS]
+    """Every place seen so far with every kind, in the order in which they were seen.
+
+    A message stream's read that never wakes is left out: it looks like a peer that has nothing to say, while
+    the pulse, on a stream of its own, goes on.
+    """
+    every = [(place, kind) for place in injector.seen for kind in KINDS]
+    return [(place, kind) for place, kind in every if kind != HANG or not _reads_messages(place)]
+
+
+def _reads_messages(place: Place) -> bool:
+    return place.file == "network/streams.py" and place.entry == "Link._until_broken"
 
 
 async def break_once(exchange: Exchange, injector: Injector, place: Place, kind: str) -> bool:
