@@ -153,6 +153,8 @@ def roster_line(manifest: Manifest) -> dict[str, object]:
         "members": manifest.roster.size,
         "threshold": manifest.thresholds.shares,
         "quorum": manifest.thresholds.quorum,
+        "colluders": manifest.thresholds.colluders,
+        "model": manifest.model.hex(),
         "rounds": manifest.rounds,
         "round_limit": manifest.round_limit,
         "key_attempts": manifest.key_attempts,

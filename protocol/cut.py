@@ -54,16 +54,18 @@ class Base:
         newcomers = added if len(added) >= self.gap else frozenset()
         if not missing:
             return first | newcomers
-        kept = sorted(first & attested, key=self._rank)[max(0, self.gap - len(missing)) :]
-        second = frozenset(kept) | newcomers
+        staying = sorted(first & attested, key=lambda member: rank(self.job, self.model, member))
+        second = frozenset(staying[max(0, self.gap - len(missing)) :]) | newcomers
         return second if second and self._hides(first, second) else None
 
     def _hides(self, first: Set, second: Set) -> bool:
         atoms = (first & second, first - second, second - first)
         return all(not atom or len(atom) >= self.gap for atom in atoms)
 
-    def _rank(self, member: int) -> bytes:
-        return hashlib.sha256(canonical.dump([self.job, self.model, member])).digest()
+
+def rank(job: bytes, model: bytes, member: int) -> bytes:
+    """Of members some of whom must be left out of a sum, that of the lowest rank goes first."""
+    return hashlib.sha256(canonical.dump([job, model, member])).digest()
 
 
 def common(attested: Iterable[Set], needed: int) -> Set:

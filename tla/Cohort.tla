@@ -11,10 +11,13 @@ EXTENDS Naturals, FiniteSets
 CONSTANTS
   Members,      \* the roster
   Byzantine,    \* those that do not follow the protocol
+  Colluders,    \* how many may be: c; more than c of any kind have an honest one
   T,            \* shares that open an aggregate; also votes that count
   Quorum,       \* contributions without which a round is not sealed
   Rounds,       \* opened rounds after which the job is finished
   RoundLimit,   \* rounds, opened or burned, after which it is finished
+  MaxBurned,    \* burned rounds in a row after which it is aborted
+  MaxOpenings,  \* attempts at opening one sealed sum before it is aborted
   KeyAttempts,  \* attempts at a joint key before the job is aborted
   MaxCrashes,   \* bound of a model: crashes of honest members, together
   MaxVanished,  \* bound of a model: honest members gone for good
@@ -24,18 +27,29 @@ Honest == Members \ Byzantine
 
 ASSUME Bounds ==
   /\ Byzantine \subseteq Members
+  /\ Colluders \in 0 .. Cardinality(Members) - 1
+  /\ Cardinality(Byzantine) <= Colluders
+  /\ MaxBurned \in Nat \ {0} /\ MaxOpenings \in Nat \ {0}
   /\ Rounds \in Nat \ {0} /\ RoundLimit \in Nat /\ RoundLimit >= Rounds
   /\ KeyAttempts \in Nat \ {0}
   /\ MaxCrashes \in Nat /\ MaxVanished \in Nat
   /\ T \in 1 .. Cardinality(Members) /\ Quorum \in 1 .. Cardinality(Members)
 
-\* Byzantine members together must not open anything alone: else any single
-\* update is theirs.  T >= 2 so that no member opens alone either.
-ASSUME ThresholdExceedsByzantine == T > Cardinality(Byzantine) /\ T >= 2
+\* Colluders together must not open anything alone: else any single update is
+\* theirs.  T >= 2 so that no member opens alone either.
+ASSUME ThresholdExceedsColluders == T > Colluders /\ T >= 2
 
-\* With fewer, a sealed sum may hold one honest addend: the Byzantine members
-\* subtract their own and have it.
-ASSUME QuorumHidesHonest == Quorum >= Cardinality(Byzantine) + 2
+\* With fewer, a sealed sum may hold one honest addend: the colluders subtract
+\* their own and have it.
+ASSUME QuorumHidesHonest == Quorum >= Colluders + 2
+
+\* More than may collude: one of them is honest.
+OneHonest == Colluders + 1
+
+\* So many that nobody among them is alone, though the colluders tell all.
+Crowd == Colluders + 2
+
+Larger(a, b) == IF a > b THEN a ELSE b
 
 VARIABLES
   up,        \* [Honest -> BOOLEAN]

@@ -87,10 +87,12 @@ Observe(m) ==
 RecordsAreJournalled ==
   \A m \in Honest : outstanding[m] # None => outstanding[m] \in journal[m]
 
-\* Made from a stale view a record may come too late, but never too early.
+\* Made from a stale view a record may come too late, but never too early; only
+\* a seal may find that another commit has come before it, and is ignored.
 NeverTooEarly ==
-  \A m \in Honest : outstanding[m] # None =>
-    Valid(TheHistory, outstanding[m]) \/ Dead(TheHistory, outstanding[m])
+  \A m \in Honest : LET x == outstanding[m] IN x # None =>
+    \/ Valid(TheHistory, x) \/ Dead(TheHistory, x)
+    \/ x.kind = "Seal" /\ Attested(TheHistory) # {}
 
 \* Once dead, dead for ever: what justifies forgetting such a record.
 DeadIsDead ==

@@ -27,6 +27,12 @@ Contribute(r, m, input) ==
   /\ offered' = [offered EXCEPT ![r][m] = input]
   /\ UNCHANGED <<locked, output>>
 
+\* What proves to be no input is forgotten.
+Exclude(r, set) ==
+  /\ locked[r] = None
+  /\ offered' = [offered EXCEPT ![r] = [m \in Members |-> IF m \in set THEN None ELSE @[m]]]
+  /\ UNCHANGED <<locked, output>>
+
 \* The inputs of `set` are locked, the others are forgotten.
 Lock(r, set) ==
   /\ locked[r] = None
@@ -51,7 +57,7 @@ Deliver(r, m) ==
 IdealNext ==
   \E r \in Numbers :
     \/ \E m \in Members, input \in Inputs : Contribute(r, m, input)
-    \/ \E set \in SUBSET Members : Lock(r, set)
+    \/ \E set \in SUBSET Members : Exclude(r, set) \/ Lock(r, set)
     \/ Discard(r)
     \/ \E m \in Honest : Deliver(r, m)
 

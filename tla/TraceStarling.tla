@@ -13,6 +13,8 @@
 (* Digests arrive as small numbers: roots as [member, round, version], and *)
 (* aggregates and models as 0 for the one that most honest members name in *)
 (* that round, which must then be the right one, or another number.        *)
+(* Which sums were spoilt nobody can know but from what members made of    *)
+(* them; only who is Byzantine spoils one.                                 *)
 (***************************************************************************)
 EXTENDS Starling, TraceData, TLC
 
@@ -26,12 +28,14 @@ E      == Events[next]
 
 (* The order and places in it, each with its history at hand --------------*)
 Alien(number)     == {Root(0, 0, number)}
-Meaning(h, r, id) == IF id = 0 /\ r \in RoundNumbers /\ h.sealed[r] # None THEN h.sealed[r] ELSE Alien(id)
+Means(id, value)  == IF id = 0 /\ value # None THEN value ELSE Alien(id)
+SealedIn(h, r)    == IF r \in RoundNumbers THEN h.sealed[r] ELSE None
 
 \* The record in slot k, its digests spelt out for a reader whose history is h.
 Concrete(h, x) ==
-  CASE x.kind = "Share"  -> [x EXCEPT !.aggregate = Meaning(h, x.round, x.aggregate)]
-    [] x.kind = "Result" -> [x EXCEPT !.model = Meaning(h, x.round, x.model)]
+  CASE x.kind = "Share"  -> [x EXCEPT !.aggregate = Means(x.aggregate, SealedIn(h, x.round))]
+    [] x.kind = "Result" -> [x EXCEPT !.model = Means(x.model, IF x.discarded THEN h.base
+                                                               ELSE SealedIn(h, x.round))]
     [] OTHER             -> x
 At(h, k) == Concrete(h, Order[k])
 
@@ -53,11 +57,16 @@ NoteRecent(j, x) ==
   ELSE j \cup {x}
 
 \* What a Byzantine blob holds is unknown; only its author can be blamed for it.
-PerhapsUnsound(root) == root.member \in Byzantine
-Anything(h, x)       == TRUE
+PerhapsUnsound(root, ranged) == root.member \in Byzantine
+WasSpoilt(h, aggregate) ==
+  h.round \in Runs[tid].spoilt /\ \E root \in aggregate : root.member \in Byzantine
+Anything(h, x)          == TRUE
+
+\* Who is left out first, computed from the digests in the logs.
+RankOfRun(h, m) == Runs[tid].ranks[h.round][m]
 
 \* A record confirmed before the head was closed may be read first after it.
-UntilRead            == TRUE
+UntilRead               == TRUE
 
 (* Events -----------------------------------------------------------------*)
 RoundOnly     == UNCHANGED <<keyVars, lifeVars>>
@@ -65,7 +74,7 @@ KeyOnly       == UNCHANGED <<storageVars, roundVars, lifeVars>>
 LifeOnly      == UNCHANGED <<storageVars, roundVars, keyVars>>
 
 InRound(m)    == keyed[m] # None /\ round[m] = E.round /\ RoundOnly
-Right(m, id)  == Meaning(My(m), E.round, id)
+Right(m)      == E.aggregate = 0 /\ My(m).sealed[E.round] # None
 
 RoundEvent(m) ==
   CASE E.event = "Train"         -> Train(m)
@@ -73,18 +82,25 @@ RoundEvent(m) ==
     [] E.event = "SubmitCommit"  -> upload[m] = E.root /\ SubmitCommit(m)
     [] E.event = "Verify"        -> Verify(m, E.other)
     [] E.event = "Refuse"        -> Refuse(m, E.other)
-    [] E.event = "SubmitAttest"  -> SubmitAttest(m, E.verified)
+    [] E.event = "SubmitAttest"  -> SubmitAttest(m, E.verified, E.refused)
+    [] E.event = "SubmitExpire"  -> SubmitExpire(m)
     [] E.event = "SubmitSeal"    -> SubmitSeal(m)
-    [] E.event = "SubmitAbandon" -> SubmitAbandon(m)
-    [] E.event = "Aggregate"     -> SumUp(m) /\ Aggregate(m) = Right(m, E.aggregate)
-    [] E.event = "Release"       -> Release(m) /\ released'[m][E.round] = Right(m, E.aggregate)
-    [] E.event = "SubmitShare"   -> SubmitShare(m) /\ released[m][E.round] = Right(m, E.aggregate)
+    [] E.event = "SubmitAbandon" -> Opening(m) = E.opening /\ SubmitAbandon(m)
+    [] E.event = "Reopen"        -> /\ Sealed(m) /\ Opening(m) = E.opening /\ E.opening > 1
+                                    /\ UNCHANGED <<roundVars, ledgerVars, cohortVars, storageVars>>
+    [] E.event = "Vouch"         -> Vouch(m)
+    [] E.event = "HearVouch"     -> HearVouch(m, E.other)
+    [] E.event = "Aggregate"     -> SumUp(m) /\ Right(m)
+    [] E.event = "Release"       -> Release(m) /\ Right(m)
+    [] E.event = "SubmitShare"   -> SubmitShare(m) /\ Right(m) /\ released[m][E.round] = My(m).sealed[E.round]
     [] E.event = "AcceptShare"   -> AcceptShare(m, E.other)
     [] E.event = "RefuseShare"   -> RefuseShare(m, E.other)
-    [] E.event = "Combine"       -> Combine(m) /\ ModelOf(released[m][E.round]) = Right(m, E.model)
-    [] E.event = "SubmitResult"  -> SubmitResult(m) /\ ModelOf(released[m][E.round]) = Right(m, E.model)
-    [] E.event = "CatchUp"       -> CatchUp(m) /\ My(m).models[E.round] = Right(m, E.model)
-    [] E.event = "EndRound"      -> EndRound(m) /\ adopted'[m][E.round] = Right(m, E.model)
+    [] E.event = "Combine"       -> Combine(m) /\ E.model = 0
+    [] E.event = "SubmitResult"  -> /\ SubmitResult(m) /\ E.model = 0
+                                    /\ E.discarded = Outcome(My(m), released[m][E.round]).discarded
+    [] E.event = "CatchUp"       -> CatchUp(m) /\ E.model = 0
+    [] E.event = "EndRound"      -> /\ EndRound(m) /\ E.model = 0
+                                    /\ E.discarded = (E.round \in My(m).discarded)
     [] E.event = "BurnRound"     -> BurnRound(m)
 
 KeyEvent(m) ==
@@ -124,9 +140,10 @@ RestartEvent(m) ==
   /\ view' = [view EXCEPT ![m] = IF E.slot >= @.slots THEN Prefix(@, E.slot) ELSE Prefix(TraceEmpty, E.slot)]
   /\ UNCHANGED <<log, journal, outstanding, storageVars, roundVars, keyVars, lifeVars>>
 
-RoundEvents == {"Train", "Upload", "SubmitCommit", "Verify", "Refuse", "SubmitAttest", "SubmitSeal",
-                "SubmitAbandon", "Aggregate", "Release", "SubmitShare", "AcceptShare", "RefuseShare",
-                "Combine", "SubmitResult", "CatchUp", "EndRound", "BurnRound"}
+RoundEvents == {"Train", "Upload", "SubmitCommit", "Verify", "Refuse", "SubmitAttest", "SubmitExpire",
+                "SubmitSeal", "SubmitAbandon", "Reopen", "Vouch", "HearVouch", "Aggregate", "Release",
+                "SubmitShare", "AcceptShare", "RefuseShare", "Combine", "SubmitResult", "CatchUp",
+                "EndRound", "BurnRound"}
 KeyEvents   == {"BeginKey", "HoldShare", "SubmitKeyShare", "SubmitKeyAbandon"}
 
 Event ==
@@ -135,6 +152,9 @@ Event ==
        [] E.event = "Restart"      -> RestartEvent(m)
        [] E.event = "Observe"      -> ObserveEvent(m)
        [] E.event = "AdoptKey"     -> My(m).key = E.key /\ AdoptKey(m) /\ KeyOnly
+       [] E.event = "MemberOut"    -> E.other \in My(m).out /\ UNCHANGED vars
+       [] E.event = "DoubtLog"     -> DoubtLog(m) /\ RoundOnly
+       [] E.event = "LogForked"    -> FALSE    \* there is one order: this run has none
        [] E.event \in RoundEvents  -> InRound(m) /\ RoundEvent(m)
        [] E.event \in KeyEvents    -> KeyEvent(m)
        [] OTHER                    -> LifeEvent(m)

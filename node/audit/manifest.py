@@ -13,6 +13,8 @@ CONSTANTS = {
     "Rounds": 1,
     "RoundLimit": 1,
     "KeyAttempts": 1,
+    "MaxBurned": 2,
+    "MaxOpenings": 1,
     "MaxCrashes": 0,
     "MaxVanished": 0,
 }
@@ -132,6 +134,7 @@ def _constants(entry: Mapping[str, Any]) -> dict[str, int | str]:
         "None": "None",
         "Members": named(range(1, entry["members"] + 1)),
         "Byzantine": named(entry.get("byzantine", ())),
+        "Colluders": entry.get("Colluders", len(entry.get("byzantine", ()))),
         **{name: entry.get(name, value) for name, value in CONSTANTS.items()},
     }
 

@@ -14,6 +14,7 @@ from typing import Any
 from node.audit.tlc import Limits, Outcome, TlcUnavailable, Verdict, run_tlc
 from node.audit.trace_log import ARGUMENTS, BODIES, Line, Misfit, Roster, Run, read_run
 from node.audit.trace_merge import NOTHING, Behaviour, Event, Key, Record, Root, merge
+from protocol.history import MAX_BURNED, MAX_OPENINGS
 
 BATCH_EVENTS = 20_000
 """Events in one run of TLC: parsing the generated module dominates beyond."""
@@ -34,6 +35,8 @@ OVERRIDES = {
     "AllRead": "TraceAllRead",
     "Note": "NoteRecent",
     "Unsound": "PerhapsUnsound",
+    "Spoilt": "WasSpoilt",
+    "Rank": "RankOfRun",
     "Matters": "Anything",
     "Live": "UntilRead",
 }
@@ -41,7 +44,7 @@ OVERRIDES = {
 NAMES = {*ARGUMENTS, *BODIES, NOTHING}
 """The only strings that become text of the module: nothing of a log is put there as it stands."""
 
-INVARIANTS = ("Mark", "Agreement", "Consent", "KeyAgreement", "EndAgreement")
+INVARIANTS = ("Mark", "Agreement", "NoSingleCut", "NoFraming", "Consent", "KeyAgreement", "EndAgreement")
 
 _FAILED_RUN = re.compile(r"^/\\ tid = (\d+)", re.MULTILINE)
 _MATCHED = re.compile(r'<<"matched", (\d+), (\d+)>>')
@@ -173,11 +176,14 @@ def trace_config(roster: Roster, refine: bool = False) -> str:
         "None = None",
         f"Members = {{{', '.join(map(str, range(1, roster.members + 1)))}}}",
         f"Byzantine = {{{', '.join(map(str, roster.byzantine))}}}",
+        f"Colluders = {roster.colluders}",
         f"T = {roster.threshold}",
         f"Quorum = {roster.quorum}",
         f"Rounds = {roster.rounds}",
         f"RoundLimit = {roster.round_limit}",
         f"KeyAttempts = {roster.key_attempts}",
+        f"MaxBurned = {MAX_BURNED}",
+        f"MaxOpenings = {MAX_OPENINGS}",
         f"MaxCrashes = {UNBOUNDED}",
         "MaxVanished = 0",
         *(f"{name} <- {other}" for name, other in OVERRIDES.items()),
@@ -193,7 +199,9 @@ def trace_data(batch: Sequence[Behaviour]) -> str:
     """Module TraceData: the runs as TLA+ values."""
     runs = ",\n".join(
         f"[events |-> {_sequence(_event(event) for event in behaviour.events)},\n"
-        f" order |-> {_sequence(map(_tla, behaviour.order))}]"
+        f" order |-> {_sequence(map(_tla, behaviour.order))},\n"
+        f" ranks |-> {_sequence(map(_ranks, behaviour.ranks))},\n"
+        f" spoilt |-> {_tla(behaviour.spoilt)}]"
         for behaviour in batch
     )
     return f"---- MODULE TraceData ----\nEXTENDS Cohort\nRuns == <<\n{runs}\n>>\n====\n"
@@ -201,6 +209,10 @@ def trace_data(batch: Sequence[Behaviour]) -> str:
 
 def _sequence(items: Iterable[str]) -> str:
     return "<<\n  " + ",\n  ".join(items) + ">>"
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"<<{', '.join(map(str, ranks))}>>"
 
 
 def _event(event: Event) -> str:

@@ -5,7 +5,7 @@ restart goes on from there, and others may read the record that it made. Each su
 was taken, at the end of the incarnation that took it, if a later line bears witness of it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,13 +21,37 @@ def filled(run: Run, order: Sequence[Line]) -> Run:
         if line.event in ("EndRound", "BurnRound")
     }
     proposed = any(line.event == "ProposeJob" for stream in run.streams.values() for line in stream)
+    heard = _heard(run, order)
     streams = {
         member: _Stream(
-            member, order, [line for line in order if line.arguments["author"] == member], ends, proposed
+            member,
+            order,
+            [line for line in order if line.arguments["author"] == member],
+            ends,
+            proposed,
+            heard.get(member, {}),
         ).filled(lines)
         for member, lines in run.streams.items()
     }
     return replace(run, streams=streams)
+
+
+def _heard(run: Run, order: Sequence[Line]) -> Mapping[int, Mapping[int, int]]:
+    """By member the rounds for whose seal it vouched, as others heard or as it released, though it does not
+    say so; and the seal's slot."""
+    seals = {
+        line.arguments["round"]: line.slot
+        for line in reversed(order)
+        if line.arguments["kind"] == "Seal" and line.arguments["valid"]
+    }
+    lines = [line for stream in run.streams.values() for line in stream]
+    told = {(line.member, line.arguments["round"]) for line in lines if line.event == "Vouch"}
+    heard: dict[int, dict[int, int]] = {}
+    for line in lines:
+        member, number = line.arguments.get("other", line.member), line.arguments.get("round", 0)
+        if line.event in ("HearVouch", "Release") and number in seals and (member, number) not in told:
+            heard.setdefault(member, {})[number] = seals[number]
+    return heard
 
 
 @dataclass
@@ -40,6 +64,7 @@ class _Stream:
     own: Sequence[Line]
     ends: Mapping[int, Line]
     proposed: bool
+    heard: Mapping[int, int]
     lines: list[Line] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     submitted: int = 0
@@ -58,6 +83,14 @@ class _Stream:
     def _take(self, line: Line) -> None:
         self._note(line)
         self.lines.append(line)
+        if line.event == "Restart":
+            self._vouch([number for number, slot in self.heard.items() if slot <= line.slot])
+
+    def _vouch(self, rounds: Iterable[int]) -> None:
+        """It vouched before the crash: there, or where what it had read is known again."""
+        for number in rounds:
+            if ("Vouch", number) not in self.done and self.ended < number:
+                self._insert("Vouch", {"round": number}, len(self.lines))
 
     def _note(self, line: Line) -> None:
         self.submitted += line.event.startswith("Submit")
@@ -70,6 +103,8 @@ class _Stream:
         said = line.arguments
         if line.event == "Restart":
             self.restarts.append(len(self.lines))
+            before = self.lines[-1].slot if self.lines else 0
+            self._vouch([number for number, slot in self.heard.items() if slot <= before])
             self.confirmed = sum(own.slot <= line.slot for own in self.own)
             if self.confirmed > self.submitted:
                 self._submit(self._place())

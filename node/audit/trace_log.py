@@ -48,19 +48,26 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "SubmitCommit": ("round", "root"),
     "Verify": ("round", "other"),
     "Refuse": ("round", "other"),
-    "SubmitAttest": ("round", "verified"),
+    "SubmitAttest": ("round", "verified", "refused"),
+    "SubmitExpire": ("round",),
     "SubmitSeal": ("round",),
-    "SubmitAbandon": ("round",),
+    "SubmitAbandon": ("round", "opening"),
+    "Reopen": ("round", "opening"),
+    "Vouch": ("round",),
+    "HearVouch": ("round", "other"),
     "Aggregate": ("round", "aggregate"),
     "Release": ("round", "aggregate"),
     "SubmitShare": ("round", "aggregate"),
     "AcceptShare": ("round", "other"),
     "RefuseShare": ("round", "other"),
     "Combine": ("round", "model"),
-    "SubmitResult": ("round", "model"),
+    "SubmitResult": ("round", "model", "discarded"),
     "CatchUp": ("round", "model"),
-    "EndRound": ("round", "model"),
+    "EndRound": ("round", "model", "discarded"),
     "BurnRound": ("round",),
+    "MemberOut": ("other",),
+    "DoubtLog": (),
+    "LogForked": (),
     "Observe": ("kind", "author", "valid", "digest"),
 }
 """Every event and its arguments, named as in the specification."""
@@ -70,32 +77,41 @@ BODIES: Mapping[str, tuple[str, ...]] = {
     "KeyShare": ("attempt", "key"),
     "KeyAbandon": ("attempt", "accused"),
     "Commit": ("round", "root"),
-    "Attest": ("round", "verified"),
+    "Attest": ("round", "verified", "refused"),
+    "Expire": ("round",),
     "Seal": ("round",),
-    "Abandon": ("round",),
+    "Abandon": ("round", "opening"),
     "Share": ("round", "aggregate"),
-    "Result": ("round", "model"),
+    "Result": ("round", "model", "discarded"),
     "Stop": (),
 }
 """Every kind of record and what an Observe of it tells of its body."""
 
-NUMBERS = frozenset({"attempt", "accused", "round", "other", "author"})
+NUMBERS = frozenset({"attempt", "accused", "round", "other", "author", "opening"})
+MEMBERS = frozenset({"verified", "refused"})
+FLAGS = frozenset({"valid", "discarded"})
 
 WORD = re.compile(r"[0-9A-Za-z-]{0,512}")
 """What a string of a log may be: a digest in hexadecimal, or a name."""
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
+
 
 @dataclass(frozen=True)
 class Roster:
-    """The cohort and its job's bounds, as the first line of a log states them."""
+    """The cohort and its job's bounds, as the first line of a log states them; `job` and the initial `model`
+    are digests in hexadecimal."""
 
     members: int
+    colluders: int
     threshold: int
     quorum: int
     rounds: int
     round_limit: int
     key_attempts: int
     byzantine: tuple[int, ...] = ()
+    job: str = field(default="", compare=False)
+    model: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -205,16 +221,26 @@ def _members(entry: Mapping[str, Any], name: str) -> tuple[int, ...]:
     return tuple(sorted({_natural({name: one}, name, 1) for one in value}))
 
 
+def _digest(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, str) or not DIGEST.fullmatch(value):
+        raise ValueError(f"{name} must be a digest in hexadecimal, is {value!r}")
+    return value
+
+
 def _roster(entry: Mapping[str, Any]) -> Roster:
     try:
         roster = Roster(
             members=_natural(entry, "members", 2),
+            colluders=_natural(entry, "colluders"),
             threshold=_natural(entry, "threshold", 1),
             quorum=_natural(entry, "quorum", 1),
             rounds=_natural(entry, "rounds", 1),
             round_limit=_natural(entry, "round_limit", 1),
             key_attempts=_natural(entry, "key_attempts", 1),
             byzantine=_members({"byzantine": [], **entry}, "byzantine"),
+            job=_digest(entry, "job"),
+            model=_digest(entry, "model"),
         )
     except ValueError as wrong:
         raise Misfit(f"Roster: {wrong}") from wrong
@@ -226,10 +252,10 @@ def _roster(entry: Mapping[str, Any]) -> Roster:
 def _argument(entry: Mapping[str, Any], name: str) -> bool | int | str | tuple[int, ...]:
     if name in NUMBERS:
         return _natural(entry, name)
-    if name == "verified":
+    if name in MEMBERS:
         return _members(entry, name)
     value = entry.get(name)
-    if name == "valid":
+    if name in FLAGS:
         if not isinstance(value, bool):
             raise ValueError(f"{name} must be true or false, is {value!r}")
     elif not isinstance(value, str) or not WORD.fullmatch(value):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from node.audit.trace_gaps import filled
-from node.audit.trace_log import BODIES, Line, Misfit, Run
+from node.audit.trace_log import BODIES, DIGEST, Line, Misfit, Roster, Run
+from protocol.cut import rank
 
 RECORDS = {f"Submit{kind}": kind for kind in BODIES}
 """The events that put a record into the order, and its kind."""
@@ -56,11 +57,17 @@ class Event:
 
 @dataclass(frozen=True)
 class Behaviour:
-    """What TLC is asked about: the merged events, and the confirmed records by slot."""
+    """What TLC is asked about: the merged events, and the confirmed records by slot.
+
+    Where a sum must leave members out, the one of the lowest rank goes first: `ranks` are each round's, by
+    member. `spoilt` are the rounds whose sum most members discarded.
+    """
 
     run: Run
     events: Sequence[Event]
     order: Sequence[Record]
+    ranks: Sequence[Sequence[int]]
+    spoilt: frozenset[int]
 
 
 def merge(run: Run) -> Behaviour:
@@ -74,7 +81,20 @@ def merge(run: Run) -> Behaviour:
         for line in lines
     ]
     records = [names.record(line) for line in order]
-    return Behaviour(run, events, records)
+    ended = {line.arguments["round"]: line for line in lines if line.event == "EndRound"}
+    spoilt = frozenset(number for number, line in ended.items() if line.arguments["discarded"])
+    rounds = min(run.roster.round_limit, len(lines))
+    return Behaviour(run, events, records, list(_ranks(run.roster, rounds, ended)), spoilt)
+
+
+def _ranks(roster: Roster, rounds: int, ended: Mapping[int, Line]) -> Iterator[list[int]]:
+    """By round, the place of each member when all are sorted as those are who must be left out of a sum."""
+    job, model = bytes.fromhex(roster.job), bytes.fromhex(roster.model)
+    for number in range(1, rounds + 1):
+        first = sorted(range(1, roster.members + 1), key=lambda member: rank(job, model, member))
+        yield [first.index(member) for member in range(1, roster.members + 1)]
+        text = ended[number].arguments["model"] if number in ended else ""
+        model = bytes.fromhex(text) if DIGEST.fullmatch(text) else model
 
 
 def _order(run: Run) -> list[Line]:
@@ -112,6 +132,12 @@ class _Causes:
         self._submitted: Counter[int] = Counter()
         self._willing: set[int] = set()
         self._closed = False
+        self._vouching = {
+            (line.member, line.arguments["round"])
+            for stream in run.streams.values()
+            for line in stream
+            if line.event == "Vouch"
+        }
         self._byzantine = bool(run.roster.byzantine)
 
     def ready(self, line: Line) -> bool:
@@ -123,6 +149,8 @@ class _Causes:
             return bool(self._willing) or self._byzantine
         if line.event == "OpenHead":
             return self._willing >= self._honest
+        if line.event == "HearVouch":
+            return (line.arguments["other"], line.arguments["round"]) not in self._vouching
         if line.event == "SettleJob":
             return self._closed or self._byzantine
         return True
@@ -136,6 +164,8 @@ class _Causes:
             self._submitted[line.member] += 1
         elif line.event in {"ProposeJob", "AcceptJob"}:
             self._willing.add(line.member)
+        elif line.event == "Vouch":
+            self._vouching.discard((line.member, line.arguments["round"]))
         elif line.event == "CloseHead":
             self._closed = True
 
@@ -219,7 +249,7 @@ class _Names:
                 return self._keys.get((attempt, value), Key(0, 0))
             case "aggregate" | "model":
                 return self._numbers[name].get((arguments.get("round", 0), value), -1)
-            case "verified":
+            case "verified" | "refused":
                 return frozenset(value)
             case _:
                 return value

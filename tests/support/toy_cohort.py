@@ -22,19 +22,31 @@ class Reading:
     round: int = 1
     models: list[str | None] = field(default_factory=list)
     stage: str = "open"
+    waited: set[int] = field(default_factory=set)
+    missed: dict[int, int] = field(default_factory=dict)
     commits: dict[int, str] = field(default_factory=dict)
-    attested: dict[int, set[int]] = field(default_factory=dict)
+    settled: dict[int, set[int]] = field(default_factory=dict)
+    expired: set[int] = field(default_factory=set)
     votes: set[int] = field(default_factory=set)
     shares: set[int] = field(default_factory=set)
     results: dict[int, str] = field(default_factory=dict)
     sealed: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        self.waited = set(range(1, self.toy.members + 1))
+
+    def attested(self) -> set[int]:
+        """Nobody is Byzantine, so who settles a commit attests it."""
+        everyone = range(1, self.toy.members + 1)
+        return {o for o in everyone if sum(o in seen for seen in self.settled.values()) >= self.toy.threshold}
+
+    def closed(self) -> bool:
+        all_said = all(self.commits.keys() <= self.settled.get(m, set()) for m in self.waited)
+        return (bool(self.commits) and all_said) or len(self.expired) > self.toy.colluders
+
     def cut(self) -> tuple[int, ...]:
-        return tuple(
-            o
-            for o in range(1, self.toy.members + 1)
-            if sum(o in seen for seen in self.attested.values()) >= self.toy.threshold
-        )
+        attested = self.attested()
+        return tuple(sorted(attested)) if self.closed() and len(attested) >= self.toy.quorum else ()
 
     def aggregate(self) -> str:
         return f"a{self.round}-" + "-".join(self.commits[o] for o in self.sealed)
@@ -49,16 +61,17 @@ class Reading:
             return False
         if self.stage == "open":
             return {
-                "Commit": lambda: m not in self.commits,
+                "Commit": lambda: m in self.waited and m not in self.commits,
                 "Attest": lambda: (
                     set(x["verified"]) <= self.commits.keys()
-                    and not set(x["verified"]) <= self.attested.get(m, set())
+                    and not set(x["verified"]) & self.settled.get(m, set())
                 ),
-                "Seal": lambda: len(self.cut()) >= self.toy.quorum,
-                "Abandon": lambda: m not in self.votes,
+                "Expire": lambda: m not in self.expired,
+                "Seal": lambda: bool(self.cut()),
+                "Abandon": lambda: m not in self.votes and x["opening"] == 0,
             }.get(kind, lambda: False)()
         return {
-            "Abandon": lambda: m not in self.votes,
+            "Abandon": lambda: m not in self.votes and x["opening"] == 1,
             "Share": lambda: m not in self.shares and x["aggregate"] == self.aggregate(),
             "Result": lambda: m not in self.results and len(self.shares) >= self.toy.threshold,
         }.get(kind, lambda: False)()
@@ -79,12 +92,14 @@ class Reading:
             case "Commit":
                 self.commits[m] = x["root"]
             case "Attest":
-                self.attested.setdefault(m, set()).update(x["verified"])
+                self.settled.setdefault(m, set()).update(x["verified"])
+            case "Expire":
+                self.expired.add(m)
             case "Seal":
-                self.sealed, self.stage = self.cut(), "sealed"
+                self.sealed, self.stage, self.votes = self.cut(), "sealed", set()
             case "Abandon":
                 self.votes.add(m)
-                if len(self.votes) >= self.toy.threshold:
+                if len(self.votes) > self.toy.colluders:
                     self.end(None)
             case "Share":
                 self.shares.add(m)
@@ -99,9 +114,22 @@ class Reading:
         opened = sum(one is not None for one in self.models)
         if opened == self.toy.rounds or self.round == self.toy.round_limit:
             self.phase = "finished"
+        self.attend()
         self.round, self.stage, self.sealed = self.round + 1, "open", ()
-        self.commits, self.attested, self.votes = {}, {}, set()
+        self.commits, self.settled, self.expired, self.votes = {}, {}, set(), set()
         self.shares, self.results = set(), {}
+        everyone = set(range(1, self.toy.members + 1))
+        there = {m for m in everyone if self.missed.get(m, 0) < 2}
+        enough = self.round % 4 and len(there) >= max(self.toy.quorum, self.toy.threshold)
+        self.waited = there if enough else everyone
+
+    def attend(self) -> None:
+        attested, said = self.attested(), self.settled
+        enough = len(self.waited) - self.toy.colluders
+        could = {o for o in attested if sum(o in said.get(m, set()) for m in self.waited) >= enough}
+        for m in range(1, self.toy.members + 1):
+            there = m in attested and (m not in self.waited or could <= said.get(m, set()))
+            self.missed[m] = 0 if there else self.missed.get(m, 0) + 1
 
 
 class ToyMember:
@@ -127,6 +155,7 @@ class ToyMember:
         self.upload: str | None = None
         self.verified: set[int] = set()
         self.accepted: set[int] = set()
+        self.heard: set[int] = set()
         kinds = {x["kind"] for x in self.own if x.get("round") == self.round}
         if "Share" in kinds:
             self.pc = "Sharing"
@@ -223,9 +252,9 @@ class ToyMember:
             self.emit("CatchUp", round=self.round, model=model)
             return True
         else:
-            self.emit("EndRound", round=self.round, model=model)
+            self.emit("EndRound", round=self.round, model=model, discarded=False)
         self.round, self.pc, self.upload, self.uploads = self.round + 1, "Idle", None, 0
-        self.verified, self.accepted = set(), set()
+        self.verified, self.accepted, self.heard = set(), set(), set()
         return True
 
     def open_step(self, idle: bool) -> bool:
@@ -234,24 +263,28 @@ class ToyMember:
             self.verified.add(other)
             self.emit("Verify", round=number, other=other)
             return True
-        if self.pc == "Idle":
+        settled = view.settled.get(self.me, set())
+        burns = self.toy.burns(number)
+        if self.pc == "Idle" and self.me in view.waited:
             self.pc = "Training"
             self.emit("Train", round=number)
         elif self.pc == "Training":
             self.pc, self.upload = "Uploaded", f"r{self.me}-{number}-{self.uploads}"
             self.uploads += 1
             self.emit("Upload", round=number, root=self.upload)
-        elif self.pc == "Uploaded" and idle:
+        elif self.pc == "Uploaded" and idle and self.me in view.waited:
             self.pc = "Committed"
             self.submit("Commit", round=number, root=self.upload)
         elif not idle:
             return False
-        elif len(view.cut()) >= self.toy.quorum and self.toy.seals():
+        elif view.cut() and self.toy.seals():
             self.submit("Seal", round=number)
-        elif self.toy.burns(number) and self.me not in view.votes and len(view.cut()) < self.toy.quorum:
-            self.submit("Abandon", round=number)
-        elif fresh := (self.verified | view.commits.keys() & {self.me}) - view.attested.get(self.me, set()):
-            self.submit("Attest", round=number, verified=sorted(fresh))
+        elif view.closed() and not view.cut() and self.me not in view.votes:
+            self.submit("Abandon", round=number, opening=0)
+        elif self.me not in view.expired and (burns or self.toy.loses_patience(view)):
+            self.submit("Expire", round=number)
+        elif not burns and (fresh := (self.verified | view.commits.keys() & {self.me}) - settled):
+            self.submit("Attest", round=number, verified=sorted(fresh), refused=[])
         else:
             return False
         return True
@@ -267,7 +300,16 @@ class ToyMember:
             self.emit("AcceptShare", round=number, other=other)
             return True
         model = f"m{number}"
-        if self.pc == "Aggregating":
+        if (self.me, number) not in self.toy.vouched:
+            self.toy.vouched.add((self.me, number))
+            self.emit("Vouch", round=number)
+            return True
+        for other, _ in sorted(one for one in self.toy.vouched if one[1] == number):
+            if other not in self.heard | {self.me}:
+                self.heard.add(other)
+                self.emit("HearVouch", round=number, other=other)
+                return True
+        if self.pc == "Aggregating" and len(self.heard) >= self.toy.colluders:
             self.pc = "Releasing"
             self.released[number] = view.aggregate()
             self.emit("Release", round=number, aggregate=view.aggregate())
@@ -280,7 +322,7 @@ class ToyMember:
         elif (
             self.pc == "Combined" and idle and len(view.shares) >= self.toy.threshold and self.fresh("Result")
         ):
-            self.submit("Result", round=number, model=model)
+            self.submit("Result", round=number, model=model, discarded=False)
         else:
             return False
         return True
@@ -294,6 +336,7 @@ class ToyCohort:
     """`members` of them; `play` returns the run's lines, the roster first, each member's in its order."""
 
     members: int = 3
+    colluders: int = 0
     threshold: int = 2
     quorum: int = 2
     rounds: int = 2
@@ -307,11 +350,16 @@ class ToyCohort:
         self.order: list[dict[str, Any]] = []
         self.flight: list[dict[str, Any]] = []
         self.proposed = False
+        self.vouched: set[tuple[int, int]] = set()
         self.cohort: list[ToyMember] = []
         self.cohort.extend(ToyMember(self, me) for me in range(1, self.members + 1))
 
     def seals(self) -> bool:
         return self.random.random() < 0.5
+
+    def loses_patience(self, view: Reading) -> bool:
+        """Sometimes, once enough is attested."""
+        return len(view.attested()) >= self.quorum and self.random.random() < 0.1
 
     def burns(self, number: int) -> bool:
         return number in self.burned
@@ -320,7 +368,10 @@ class ToyCohort:
         return {
             "event": "Roster",
             "v": 1,
+            "job": "10b5" * 16,
+            "model": "0de1" * 16,
             "members": self.members,
+            "colluders": self.colluders,
             "threshold": self.threshold,
             "quorum": self.quorum,
             "rounds": self.rounds,

@@ -147,7 +147,7 @@ def forked_order(lines: Lines) -> tuple[str, int]:
 
 
 def quorum_too_low(lines: Lines) -> tuple[str, int]:
-    lines[:] = ToyCohort(seed=2, rounds=1, crashes=0.0, quorum=2).play()
+    lines[:] = ToyCohort(seed=14, rounds=1, crashes=0.0, quorum=2).play()
     assert any(line["event"] == "Aggregate" and line["aggregate"].count("-r") == 2 for line in lines)
     lines[0]["quorum"] = 3
     return "SubmitSeal", 0
@@ -161,10 +161,87 @@ def honest_member_refused(lines: Lines) -> tuple[str, int]:
 def ended_before_its_result(lines: Lines) -> tuple[str, int]:
     end, combine = find(lines, "EndRound"), find(lines, "Combine")
     end["event"], combine["event"] = "Combine", "EndRound"
+    combine["discarded"] = end.pop("discarded")
     return "EndRound", 2
 
 
+def released_unvouched(lines: Lines) -> tuple[str, int]:
+    """With one colluder among three somebody else must vouch, too."""
+    lines[:] = ToyCohort(seed=5, rounds=1, crashes=0.0, colluders=1, quorum=3).play()
+    lines[:] = [line for line in lines if (line["event"], line.get("member")) != ("HearVouch", 2)]
+    renumber(lines)
+    return "Release", 2
+
+
+def vouch_not_journalled(lines: Lines) -> tuple[str, int]:
+    lines[:] = [line for line in lines if (line["event"], line.get("member")) != ("HearVouch", 2)]
+    without(lines, find(lines, "Vouch"))
+    return "Release", 2
+
+
+def heard_what_nobody_said(lines: Lines) -> tuple[str, int]:
+    without(lines, find(lines, "Vouch", member=1))
+    return "HearVouch", 0
+
+
+def refused_unseen(lines: Lines) -> tuple[str, int]:
+    line = find(lines, "SubmitAttest")
+    line["verified"], line["refused"] = line["refused"], line["verified"]
+    return "SubmitAttest", 2
+
+
+def honest_member_out(lines: Lines) -> tuple[str, int]:
+    repeated(lines, find(lines, "Verify"))["event"] = "MemberOut"
+    return "MemberOut", 2
+
+
+def voted_twice(lines: Lines) -> tuple[str, int]:
+    lines[:] = ToyCohort(seed=3, rounds=1, crashes=0.0, burned=(1,)).play()
+    line = next(line for line in lines if line["event"] == "SubmitExpire")
+    repeated(lines, line)
+    return "SubmitExpire", line["member"]
+
+
+def abandoned_another_attempt(lines: Lines) -> tuple[str, int]:
+    lines[:] = ToyCohort(seed=3, rounds=1, crashes=0.0, burned=(1,)).play()
+    line = next(line for line in lines if line["event"] == "SubmitAbandon")
+    line["opening"] = 1
+    return "SubmitAbandon", line["member"]
+
+
+def sealed_round_burned(lines: Lines) -> tuple[str, int]:
+    end = find(lines, "EndRound")
+    end["event"] = "BurnRound"
+    return "BurnRound", 2
+
+
+def honest_sum_discarded(lines: Lines) -> tuple[str, int]:
+    find(lines, "SubmitResult", member=next(x["member"] for x in lines if x["event"] == "SubmitResult"))[
+        "discarded"
+    ] = True
+    return "SubmitResult", 0
+
+
+def sealed_while_waiting(lines: Lines) -> tuple[str, int]:
+    """Somebody who is waited for has not said what each commit is, and nobody's deadlines have passed."""
+    seal = next(line for line in lines if line["event"] == "SubmitSeal")
+    attest = [line for line in lines if line["event"] == "SubmitAttest" and line["member"] == seal["member"]]
+    seal["event"], attest[-1]["event"] = "SubmitAttest", "SubmitSeal"
+    seal["verified"], seal["refused"] = attest[-1].pop("verified"), attest[-1].pop("refused")
+    return "SubmitSeal", seal["member"]
+
+
 DOCTORS: list[Doctor] = [
+    released_unvouched,
+    vouch_not_journalled,
+    heard_what_nobody_said,
+    refused_unseen,
+    honest_member_out,
+    voted_twice,
+    abandoned_another_attempt,
+    sealed_round_burned,
+    honest_sum_discarded,
+    sealed_while_waiting,
     dropped_line,
     swapped_lines,
     upload_before_training,
@@ -244,7 +321,7 @@ def test_unsafe_roster_is_refused() -> None:
 
 
 def test_byzantine_member_is_known_by_its_records_only() -> None:
-    lines = ToyCohort(seed=5, rounds=1, crashes=0.0, quorum=3).play()
+    lines = ToyCohort(seed=5, rounds=1, crashes=0.0, colluders=1, quorum=3).play()
     lines[0]["byzantine"] = [3]
     silent = [line for line in lines if line.get("member") != 3]
     assert checked(silent).accepted

@@ -6,17 +6,20 @@ EXTENDS RoundProperties, Views, TLC
 
 vars == <<cohortVars, ledgerVars, storageVars, roundVars>>
 
-\* Verify and AcceptShare only change what their member will do, and stay
+\* Verify, Refuse, HearVouch and AcceptShare only change what their member will do, and stay
 \* enabled within a stage: they can be done at the moment of use.
 VerifiesNow(m, o) ==
   LET root == My(m).current.commits[o] IN
-  root # None /\ root.member = o /\ CanFetch(root) /\ Sound(root)
+  root # None /\ root.member = o /\ CanFetch(root) /\ Sound(root, My(m).ranged)
+RefusesNow(m, o) ==
+  LET root == My(m).current.commits[o] IN
+  root # None /\ (root.member # o \/ (CanFetch(root) /\ Unsound(root, My(m).ranged)))
 AcceptsNow(m, o)  == o \in My(m).current.shares \cap Honest
-AttestsAll(m)     == {Attestable(m)} \ {{}}
-AnyCannotSeal(m)  == TRUE
+HearsNow(m, o)    == o # m /\ Vouches(m, o)
+AttestsAll(m)     == {<<Attestable(m), Refusable(m)>>}
 
-\* Steps that nobody else notices and that a crash undoes: done at once.
-Quiet(m) == Train(m) \/ SumUp(m) \/ Combine(m) \/ CatchUp(m) \/ EndRound(m) \/ BurnRound(m)
+\* Steps that nobody else notices, or would wait for: done at once.
+Quiet(m) == Train(m) \/ SumUp(m) \/ Vouch(m) \/ Combine(m) \/ CatchUp(m) \/ EndRound(m) \/ BurnRound(m)
 Loud(m)  == Upload(m) \/ SubmitCommit(m) \/ Release(m) \/ SubmitShare(m) \/ SubmitResult(m)
 
 Init == CohortInit /\ LedgerInit /\ StorageInit /\ RoundInit
@@ -54,7 +57,7 @@ Prompt ==
 
 \* What Byzantine members write in them: enough to be sealed and then withhold;
 \* a copy of any root, even before its maker's Commit is confirmed.
-Withholder(b, h) == {Commit(b, h.round, Root(b, h.round, 0)), Attest(b, h.round, {b})}
+Withholder(b, h) == {Commit(b, h.round, Root(b, h.round, 0)), Attest(b, h.round, Committed(h), {})}
 Copier(b, h)     == {Commit(b, h.round, root) : root \in stored}
 
 PromptSpec == Init /\ [][Prompt]_vars /\ \A m \in Honest : WF_vars(Fair(m))
@@ -64,8 +67,10 @@ Symmetric == Permutations(Honest)
 (* Each of these must be violated: what the properties speak of happens. ---*)
 NeverOpened       == \A r \in RoundNumbers : TheHistory.models[r] = None
 NeverBurned       == \A m \in Honest : \A r \in RoundNumbers : ~(round[m] > r /\ TheHistory.models[r] = None)
-NeverSealedBurned == \A r \in RoundNumbers :
-                       ~(TheHistory.round > r /\ TheHistory.models[r] = None /\ TheHistory.sealed[r] # None)
+NeverReopened     == TheHistory.current.opening < 2
+NeverExpired      == TheHistory.stage = "sealed" => TheHistory.current.expired = {}
+NeverOut          == TheHistory.out = {}
+NeverDiscarded    == TheHistory.discarded = {}
 NeverLeftOut      == \A r \in RoundNumbers : TheHistory.sealed[r] # None =>
                        Cardinality(TheHistory.sealed[r]) = Cardinality(Members)
 NeverRefused      == \A m \in Honest : refused[m] = {}

@@ -6,10 +6,13 @@ EXTENDS Starling, Views, TLC
 
 VerifiesNow(m, o) ==
   LET root == My(m).current.commits[o] IN
-  root # None /\ root.member = o /\ CanFetch(root) /\ Sound(root)
+  root # None /\ root.member = o /\ CanFetch(root) /\ Sound(root, My(m).ranged)
+RefusesNow(m, o) ==
+  LET root == My(m).current.commits[o] IN
+  root # None /\ (root.member # o \/ (CanFetch(root) /\ Unsound(root, My(m).ranged)))
 AcceptsNow(m, o)  == o \in My(m).current.shares \cap Honest
-AttestsAll(m)     == {Attestable(m)} \ {{}}
-AnyCannotSeal(m)  == TRUE
+HearsNow(m, o)    == o # m /\ Vouches(m, o)
+AttestsAll(m)     == {<<Attestable(m), Refusable(m)>>}
 
 \* As in MCRound: Verify and AcceptShare are done at the moment of use.
 Merged ==

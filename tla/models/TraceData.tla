@@ -1,5 +1,5 @@
 ----------------------------- MODULE TraceData ------------------------------
 EXTENDS Cohort
 \* Replaced by the runs to be checked; this one lets TraceStarling be parsed.
-Runs == <<[events |-> <<>>, order |-> <<>>]>>
+Runs == <<[events |-> <<>>, order |-> <<>>, ranks |-> <<>>, spoilt |-> {}]>>
 =============================================================================
