@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -231,7 +231,9 @@ class JobNode:
         self._crypto = CryptoWorker(
             self.manifest, self.me, self._around.keys.job, nice, threads, show, self.folder / "objects"
         )
-        self._learner = Learner(learner_config(config, self.manifest.task, self.manifest.parameters), show)
+        learning = learner_config(config, self.manifest.task, self.manifest.parameters)
+        memory = private_directory(self.folder / "memory")
+        self._learner = Learner(replace(learning, memory=memory), show)
         self._mailbox = Mailbox()
         self._gaps = Gaps(self.post.others, self.post.ask, self.manifest.thresholds.colluders + 1)
 

@@ -36,7 +36,8 @@ log = structlog.get_logger("learner")
 @dataclass(frozen=True)
 class LearnerConfig:
     """What to train, on which data, with how much of this machine. `also_read` are paths that the task may
-    read beside the data; unless `confine`, it may do whatever this user may.
+    read beside the data; unless `confine`, it may do whatever this user may. `memory` is the folder in
+    which it keeps what it must remember.
 
     `parameters` come from the job's manifest, all else from this node's configuration. `silence` in seconds
     is how long a request may go without progress before the worker is taken for hung: loading a framework
@@ -52,18 +53,22 @@ class LearnerConfig:
     silence: float = 300.0
     also_read: tuple[Path, ...] = ()
     confine: bool = True
+    memory: Path | None = None
 
     def confinement(self) -> Confinement:
-        """The data and the code to read, accelerators, the cache of base models; no keys, no network."""
+        """The data and the code to read, accelerators, the cache of base models, its memory; no keys, no
+        network."""
         data = () if self.data is None else (self.data,)
         read = (*data, *self.also_read, *places_of(self.task))
-        return Confinement(read, (cache(),), devices=True, off=not self.confine)
+        memory = () if self.memory is None else (self.memory,)
+        return Confinement(read, (cache(), *memory), devices=True, off=not self.confine)
 
     def opening(self) -> Message:
         return {
             "task": self.task,
             "parameters": dict(self.parameters),
             "data": None if self.data is None else str(self.data),
+            "memory": None if self.memory is None else str(self.memory),
             "device": self.device,
             "threads": self.threads,
             "nice": self.nice,

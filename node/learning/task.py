@@ -32,12 +32,15 @@ class Resources:
     """What a task may use of this machine: `device` is "auto", "cpu" or "cuda".
 
     `data` is the member's data folder, for tasks that keep there what shapes the model, such as the base
-    model that is fine-tuned; None where nobody named one. Private data wait for `Task.load`.
+    model that is fine-tuned; None where nobody named one. Private data wait for `Task.load`. `memory` is an
+    existing folder of this job for what the task must remember between rounds and restarts, the only one
+    that it may write to; None outside a job.
     """
 
     device: str = "auto"
     threads: int = 1
     data: Path | None = None
+    memory: Path | None = None
 
 
 @dataclass(frozen=True)

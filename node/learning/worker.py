@@ -53,7 +53,8 @@ class Worker:
         self._data = opening["data"]
         self._monitor = monitor
         folder = None if self._data is None else Path(self._data)
-        resources = Resources(opening["device"], opening["threads"], folder)
+        memory = None if opening["memory"] is None else Path(opening["memory"])
+        resources = Resources(opening["device"], opening["threads"], folder, memory)
         self._task: Task = find_task(self._name)(opening["parameters"], resources)
         self._shared: tuple[SharedTensor, ...] = check_shared(self._task.shared)
         self._summary: DataSummary | None = None

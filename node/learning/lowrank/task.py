@@ -40,8 +40,8 @@ class LowRankTask(Task):
     in eight rounds, sending 8,483 values of 16 bits a round; sending all 159,010 they reach 98.0 %.
 
     The joint tensors are sums of factors. What model they make depends on every round before, so a member
-    keeps it in `low-rank.npz` in its data folder, and one that has missed an opened round cannot go on. Give
-    every job of this kind a data folder of its own.
+    keeps it in `low-rank.npz` in its job's folder, and one that has missed an opened round cannot go on.
+    Outside a job it is in the data folder.
     """
 
     def __init__(self, parameters: Parameters, resources: Resources) -> None:
@@ -54,6 +54,7 @@ class LowRankTask(Task):
         self._parameters = {**self._inner.parameters, **reader.in_force}
         self._slots = plan(self._inner.shared, rank)
         self._memory: Path | None = None
+        self._folder = resources.memory
         self._now: Standing | None = None
         self._before: Standing | None = None
         self._pending: Tensors | None = None
@@ -81,7 +82,7 @@ class LowRankTask(Task):
 
     def load(self, data: Path, monitor: Monitor) -> DataSummary:
         summary = self._inner.load(data, monitor)
-        self._memory = data / MEMORY
+        self._memory = (self._folder or data) / MEMORY
         self._now = load(self._memory, self._first())
         return summary
 

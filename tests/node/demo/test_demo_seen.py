@@ -39,7 +39,7 @@ def shown(tmp_path):
     )
     seen, text = Seen(), io.StringIO()
     console = Console(file=text, width=160)
-    return seen, LiveView(Plan(tmp_path, members, (), 1, 2), seen, "a title", "loss", console), console, text
+    return seen, LiveView(Plan(tmp_path, members, 1, 2), seen, "a title", "loss", console), console, text
 
 
 def test_a_round_is_printed_once_when_all_have_measured_it_or_at_the_end(shown):

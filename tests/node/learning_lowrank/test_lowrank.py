@@ -231,7 +231,10 @@ async def test_digits_learn_with_factors_in_a_worker_process(tmp_path):
     for name in ("train", "test"):
         np.savez(tmp_path / f"{name}.npz", images=images, labels=labels)
     parameters = {"inner": "mnist", "update_rank": 8, "model": "mlp", "epochs": 3}
-    async with Learner(LearnerConfig("low-rank", parameters, tmp_path, device="cpu")) as learner:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    config = LearnerConfig("low-rank", parameters, tmp_path, device="cpu", memory=memory)
+    async with Learner(config) as learner:
         assert count_elements((await learner.describe()).shared) == 784 * 8 + 2_000 + 210 + 1
         weights = await learner.initial_model()
         before = await learner.evaluate(weights)
@@ -240,3 +243,4 @@ async def test_digits_learn_with_factors_in_a_worker_process(tmp_path):
             weights = tuple(old + delta for old, delta in zip(weights, update.delta, strict=True))
         after = await learner.evaluate(weights)
     assert before.metrics["accuracy"] < 0.4 < 0.9 < after.metrics["accuracy"]
+    assert [path.name for path in memory.iterdir()] == ["low-rank.npz"]
